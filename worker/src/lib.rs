@@ -1,0 +1,3 @@
+//! The workers: they turn briefs into plans and run the tasks of plans.
+
+pub mod generate;
