@@ -5,6 +5,7 @@
 //! tasks, stores or queues; `task/runner/template.rs` calls it.
 
 pub mod spec;
+pub mod naming;
 mod fastapi;
 mod express;
 mod python_cli;
