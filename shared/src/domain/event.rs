@@ -1,0 +1,269 @@
+//! The facts we tell others, with their wire names and the data that goes with them.
+//!
+//! An event is written once, by the statement that makes it true, and never changed. Its data is
+//! what S2-40 to S2-47 give, in camel case; every view of the log (SSE, JSON, webhooks) shows the same.
+
+use serde_json::{Value, json};
+
+use super::{
+    attempt::Failure,
+    build::Stop,
+    id::{PlanId, TaskId},
+    words,
+};
+
+/// What kind of fact it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    BuildStarted,
+    PlanPartial,
+    PlanWarning,
+    PlanBlocked,
+    PlanGenerated,
+    PlanApproved,
+    PlanRejected,
+    PlanRetrying,
+    TaskStarted,
+    TaskRetrying,
+    TaskCompleted,
+    TaskFailed,
+    TaskTimeout,
+    TaskSkipped,
+    TaskCancelled,
+    BuildCompleted,
+    BuildFailed,
+    BuildCancelled,
+    BuildRetried,
+}
+
+words!(Kind {
+    BuildStarted = "build_started",
+    PlanPartial = "plan_partial",
+    PlanWarning = "plan_warning",
+    PlanBlocked = "plan_blocked",
+    PlanGenerated = "plan_generated",
+    PlanApproved = "plan_approved",
+    PlanRejected = "plan_rejected",
+    PlanRetrying = "plan_retrying",
+    TaskStarted = "task_started",
+    TaskRetrying = "task_retrying",
+    TaskCompleted = "task_completed",
+    TaskFailed = "task_failed",
+    TaskTimeout = "task_timeout",
+    TaskSkipped = "task_skipped",
+    TaskCancelled = "task_cancelled",
+    BuildCompleted = "build_completed",
+    BuildFailed = "build_failed",
+    BuildCancelled = "build_cancelled",
+    BuildRetried = "build_retried",
+});
+
+impl Kind {
+    /// Whether the build has come to an end with it; a retry may open it again.
+    pub const fn ends_build(self) -> bool {
+        matches!(self, Kind::BuildCompleted | Kind::BuildFailed | Kind::BuildCancelled)
+    }
+}
+
+/// A fact about a build, before it has a place in its log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    pub kind: Kind,
+    /// An object in camel case.
+    pub data: Value,
+}
+
+/// A task as events name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskRef {
+    pub id: TaskId,
+    pub name: String,
+}
+
+/// How a build stands when it ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub tasks: u32,
+    pub completed: u32,
+    pub failed: u32,
+    pub skipped: u32,
+    pub cancelled: u32,
+    pub files: u32,
+}
+
+impl Event {
+    fn of(kind: Kind, data: Value) -> Self {
+        Self { kind, data }
+    }
+
+    pub fn build_started(prompt: &str, framework: Option<&str>) -> Self {
+        Self::of(Kind::BuildStarted, json!({ "prompt": prompt, "framework": framework }))
+    }
+
+    /// `latest` are name, operation and description of the tasks drafted since the last one.
+    pub fn plan_partial(plan: PlanId, so_far: usize, latest: &[(&str, &str, &str)]) -> Self {
+        Self::of(
+            Kind::PlanPartial,
+            json!({ "planId": plan, "totalTasksSoFar": so_far, "latestTasks": listed(latest) }),
+        )
+    }
+
+    pub fn plan_generated(
+        plan: PlanId,
+        estimated_secs: u32,
+        tasks: &[(&str, &str, &str)],
+        notes: &[String],
+        needs_approval: bool,
+    ) -> Self {
+        Self::of(
+            Kind::PlanGenerated,
+            json!({
+                "planId": plan,
+                "taskCount": tasks.len(),
+                "estimatedDuration": estimated_secs,
+                "tasks": listed(tasks),
+                "notes": notes,
+                "needsApproval": needs_approval,
+            }),
+        )
+    }
+
+    pub fn plan_warning(plan: PlanId, cycles: &[Vec<String>]) -> Self {
+        Self::of(
+            Kind::PlanWarning,
+            json!({
+                "planId": plan,
+                "warning": "sequential_execution",
+                "message": "Some tasks waited for each other in a circle, so all tasks run one after the other.",
+                "cycles": cycles,
+            }),
+        )
+    }
+
+    pub fn plan_blocked(plan: PlanId, cycles: &[Vec<String>]) -> Self {
+        Self::of(
+            Kind::PlanBlocked,
+            json!({
+                "planId": plan,
+                "reason": "circular_dependencies",
+                "cycles": cycles,
+                "editUrl": format!("/api/plans/{plan}/edit"),
+            }),
+        )
+    }
+
+    pub fn plan_approved(plan: PlanId) -> Self {
+        Self::of(Kind::PlanApproved, json!({ "planId": plan }))
+    }
+
+    pub fn plan_rejected(plan: PlanId, reason: &str) -> Self {
+        Self::of(Kind::PlanRejected, json!({ "planId": plan, "reason": reason }))
+    }
+
+    pub fn plan_retrying(attempt: u32, failure: &Failure, after_ms: u64) -> Self {
+        Self::of(
+            Kind::PlanRetrying,
+            json!({ "attempt": attempt, "error": failure.reason, "retryInMs": after_ms }),
+        )
+    }
+
+    pub fn task_started(task: &TaskRef, description: &str, attempt: u32) -> Self {
+        Self::of(
+            Kind::TaskStarted,
+            json!({
+                "taskId": task.id,
+                "taskName": task.name,
+                "description": description,
+                "attempt": attempt,
+            }),
+        )
+    }
+
+    pub fn task_retrying(task: &TaskRef, attempt: u32, failure: &Failure, after_ms: u64) -> Self {
+        Self::of(
+            Kind::TaskRetrying,
+            json!({
+                "taskId": task.id,
+                "taskName": task.name,
+                "attempt": attempt,
+                "error": failure.reason,
+                "retryInMs": after_ms,
+            }),
+        )
+    }
+
+    pub fn task_completed(task: &TaskRef, files: &[&str]) -> Self {
+        Self::of(
+            Kind::TaskCompleted,
+            json!({ "taskId": task.id, "taskName": task.name, "filesCreated": files }),
+        )
+    }
+
+    /// `task_timeout` where the failure was a time limit, `task_failed` otherwise.
+    pub fn task_failed(task: &TaskRef, failure: &Failure) -> Self {
+        if failure.code == super::attempt::TIMED_OUT {
+            return Self::of(
+                Kind::TaskTimeout,
+                json!({
+                    "taskId": task.id,
+                    "taskName": task.name,
+                    "suggestion": "Retry or skip this task",
+                }),
+            );
+        }
+        Self::of(
+            Kind::TaskFailed,
+            json!({ "taskId": task.id, "taskName": task.name, "error": failure.reason }),
+        )
+    }
+
+    pub fn task_skipped(task: &TaskRef, because: &TaskRef) -> Self {
+        Self::of(
+            Kind::TaskSkipped,
+            json!({ "taskId": task.id, "taskName": task.name, "because": because.id }),
+        )
+    }
+
+    pub fn task_cancelled(task: &TaskRef) -> Self {
+        Self::of(Kind::TaskCancelled, json!({ "taskId": task.id, "taskName": task.name }))
+    }
+
+    pub fn build_completed(tally: Tally) -> Self {
+        Self::of(Kind::BuildCompleted, tallied(tally))
+    }
+
+    pub fn build_failed(stop: &Stop, tally: Tally) -> Self {
+        let mut data = tallied(tally);
+        data["error"] = json!({ "code": stop.code, "message": stop.message });
+        Self::of(Kind::BuildFailed, data)
+    }
+
+    pub fn build_cancelled(tally: Tally) -> Self {
+        Self::of(Kind::BuildCancelled, tallied(tally))
+    }
+
+    /// `tasks` is how many tasks run again; none if the build is planned again.
+    pub fn build_retried(tasks: u32) -> Self {
+        Self::of(Kind::BuildRetried, json!({ "taskCount": tasks }))
+    }
+}
+
+fn listed(tasks: &[(&str, &str, &str)]) -> Value {
+    tasks
+        .iter()
+        .map(|(name, operation, description)| {
+            json!({ "name": name, "type": operation, "description": description })
+        })
+        .collect()
+}
+
+fn tallied(tally: Tally) -> Value {
+    json!({
+        "taskCount": tally.tasks,
+        "completedTasks": tally.completed,
+        "failedTasks": tally.failed,
+        "skippedTasks": tally.skipped,
+        "cancelledTasks": tally.cancelled,
+        "filesCreated": tally.files,
+    })
+}

@@ -1,0 +1,85 @@
+//! The whole wire contract of the queue: a job is an id to look at, and nothing else.
+//!
+//! Handling a job twice is harmless, and losing one costs time only: what is true stands in the store.
+
+use std::{fmt, str::FromStr};
+
+use crate::domain::{
+    id::{BuildId, DeliveryId, Malformed, TaskId},
+    words,
+};
+
+/// A message in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Job {
+    /// A build wants a plan.
+    Plan(BuildId),
+    /// A task wants to be run.
+    Task(TaskId),
+    /// A delivery wants to be sent.
+    Delivery(DeliveryId),
+}
+
+/// The queues: one for each kind of job, each served by its own program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lane {
+    Plans,
+    Tasks,
+    Deliveries,
+}
+
+words!(Lane { Plans = "plans", Tasks = "tasks", Deliveries = "deliveries" });
+
+impl Job {
+    pub const fn lane(self) -> Lane {
+        match self {
+            Job::Plan(_) => Lane::Plans,
+            Job::Task(_) => Lane::Tasks,
+            Job::Delivery(_) => Lane::Deliveries,
+        }
+    }
+}
+
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Job::Plan(id) => id.fmt(f),
+            Job::Task(id) => id.fmt(f),
+            Job::Delivery(id) => id.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Job {
+    type Err = Malformed;
+
+    /// The prefix of an id says which kind of job it is.
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        if text.starts_with(TaskId::PREFIX) {
+            text.parse().map(Job::Task)
+        } else if text.starts_with(DeliveryId::PREFIX) {
+            text.parse().map(Job::Delivery)
+        } else {
+            text.parse().map(Job::Plan)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ulid::Ulid;
+
+    use super::*;
+
+    #[test]
+    fn a_job_is_read_back_from_its_text() {
+        for job in [
+            Job::Plan(Ulid::from_parts(1, 2).into()),
+            Job::Task(Ulid::from_parts(1, 2).into()),
+            Job::Delivery(Ulid::from_parts(1, 2).into()),
+        ] {
+            assert_eq!(job.to_string().parse(), Ok(job));
+        }
+        assert!("evt_01J8ZQ5W3V9K2M4N6P7R8S9T0A".parse::<Job>().is_err());
+    }
+}

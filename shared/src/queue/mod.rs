@@ -1,0 +1,83 @@
+//! The waker: it carries ids from those who made work ready to those who do it.
+//!
+//! Two queues keep the same promises: Redis for a fleet, memory for one process. A queue may lose
+//! everything at any time and may give a job twice; the relay and the claims of the store make that
+//! harmless. It knows nothing of retries or delays: a job is put in when its work is due.
+
+pub mod memory;
+pub mod redis;
+pub mod relay;
+pub mod serve;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::{
+    domain::id::HolderId,
+    job::{Job, Lane},
+};
+
+/// The queue could not be reached, or did not answer sensibly. The caller tries again later.
+#[derive(Debug, thiserror::Error)]
+#[error("the queue did not answer")]
+pub struct Error {
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// A job that was taken, and what to hand back when done with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    pub job: Job,
+    pub receipt: String,
+}
+
+#[async_trait]
+pub trait Queue: Send + Sync + 'static {
+    /// Puts jobs in, at the end of their lanes. A job that waits there already is not put in again.
+    /// Answers with how many were new.
+    async fn push(&self, jobs: &[Job]) -> Result<usize, Error>;
+
+    /// Takes up to `most` jobs, oldest first; waits up to `wait` for the first one. What was taken may
+    /// be pushed again at once.
+    async fn take(
+        &self,
+        lane: Lane,
+        holder: HolderId,
+        most: usize,
+        wait: Duration,
+    ) -> Result<Vec<Taken>, Error>;
+
+    /// Is done with jobs that were taken. Receipts that are not known are passed over.
+    async fn done(&self, lane: Lane, receipts: &[String]) -> Result<(), Error>;
+
+    /// Puts jobs that were taken back in front of nobody: at the end of their lane, to be taken by
+    /// anyone.
+    async fn put_back(&self, lane: Lane, receipts: &[String]) -> Result<(), Error>;
+
+    /// Takes over jobs that someone took longer ago than `older_than` and is not done with.
+    async fn take_over(
+        &self,
+        lane: Lane,
+        holder: HolderId,
+        older_than: Duration,
+        most: usize,
+    ) -> Result<Vec<Taken>, Error>;
+
+    /// How many jobs wait in a lane.
+    async fn depth(&self, lane: Lane) -> Result<u64, Error>;
+
+    /// Answers if the queue does.
+    async fn ping(&self) -> Result<(), Error>;
+}
+
+/// Opens the queue that a `REDIS_URL` names; without one, the memory of this process.
+pub async fn open(url: Option<&str>) -> Result<Arc<dyn Queue>, Error> {
+    match url {
+        Some(url) => Ok(Arc::new(redis::Redis::open(url).await?)),
+        None => Ok(Arc::new(memory::Memory::new())),
+    }
+}

@@ -1,0 +1,422 @@
+//! The record: what is true, and the verbs that change it.
+//!
+//! Two stores keep the same promises: Postgres for a fleet, SQLite for one process. Each verb is one
+//! commit, or none. Whatever a verb makes ready for work is also put into the outbox by that commit.
+//! The promises are held by `conformance.rs`, which both stores pass.
+
+pub mod view;
+pub mod postgres;
+pub mod sqlite;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::{
+    domain::{
+        attempt::{Failure, Outcome},
+        brief::Brief,
+        event::Event,
+        id::{BuildId, DeliveryId, HolderId, PlanId, TaskId},
+        plan::Plan,
+        retry::{Jitter, Policy},
+    },
+    job::{Job, Lane},
+};
+pub use view::*;
+
+/// What a caller of the store does next depends on this.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The row is not there. The caller answers 404, or drops the job.
+    #[error("{what} does not exist")]
+    NotFound { what: String },
+
+    /// Another holder has it, or nobody any more. The caller stops; nothing is wrong.
+    #[error("the lease was lost")]
+    Fenced,
+
+    /// The row is in a state in which this cannot be done. The caller names the rule to the client.
+    #[error("{reason}")]
+    Conflict { code: &'static str, reason: String },
+
+    /// The database did not answer, or not sensibly. The caller lets the job come again.
+    #[error("the store did not answer")]
+    Unavailable {
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Error {
+    pub fn not_found(what: impl std::fmt::Display) -> Self {
+        Error::NotFound { what: what.to_string() }
+    }
+
+    pub fn conflict(code: &'static str, reason: impl Into<String>) -> Self {
+        Error::Conflict { code, reason: reason.into() }
+    }
+
+    pub fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Error::Unavailable { source: source.into() }
+    }
+}
+
+/// The right to settle one attempt: whose it is and which number it has. Every write by a worker
+/// names it, and matches no row once somebody else holds the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fence {
+    /// The build, task or delivery that is held.
+    pub job: Job,
+    pub attempt: u32,
+}
+
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Answers if the database does.
+    async fn ping(&self) -> Result<(), Error>;
+
+    // Builds, as clients see them.
+
+    /// Keeps a new build, its webhook endpoint if it has one, and a `PlanJob`. If the tenant has used
+    /// the idempotency key before: `Submitted::Again` with the build of that time if the request
+    /// hash is the same, else a `Conflict` with code `idempotency_key_reused`. Keys are remembered as
+    /// long as their builds.
+    async fn submit(&self, new: NewBuild) -> Result<Submitted, Error>;
+
+    async fn build(&self, id: BuildId) -> Result<Build, Error>;
+
+    /// Newest first.
+    async fn builds(&self, wanted: &BuildsWanted) -> Result<Page<Build>, Error>;
+
+    /// Cancels the build and every task that is not final; running attempts lose their lease. Events:
+    /// `task_cancelled` for each, then `build_cancelled`. A proposed plan becomes rejected. A build
+    /// that is final already: `Conflict` with code `build_is_final`, except a cancelled one, which is
+    /// answered as it is.
+    async fn cancel_build(&self, id: BuildId) -> Result<Build, Error>;
+
+    /// Gives a failed or cancelled build another go. With an adopted plan: every task that failed, was
+    /// skipped or cancelled goes back to `pending` with its counts of failures and crashes at zero
+    /// (attempt numbers go on), its `waiting_on` counts the dependencies that have not completed,
+    /// and those that wait for none become `ready`. Without an adopted plan, the build is
+    /// queued for planning anew, and a rejected plan stays in the record. Event: `build_retried`.
+    /// Any other state: `Conflict` with code `build_not_retryable`.
+    async fn retry_build(&self, id: BuildId) -> Result<Build, Error>;
+
+    /// Approves a proposed plan: tasks without dependencies become `ready`, the build executes. Event:
+    /// `plan_approved`. Not proposed: `Conflict` with code `plan_not_proposed`.
+    async fn approve_plan(&self, id: PlanId) -> Result<Build, Error>;
+
+    /// Rejects a proposed plan: its tasks are cancelled, the build fails with the given stop code
+    /// (`plan_rejected` or `plan_not_approved`). Events: `plan_rejected`, `build_failed`.
+    async fn reject_plan(&self, id: PlanId, code: &str, reason: &str) -> Result<Build, Error>;
+
+    // Planning.
+
+    /// Takes a queued build that is due: `queued -> planning`, attempt number raised, an attempt row
+    /// written. The event `build_started` is written with the first attempt. `None` if it is not
+    /// queued, or not due.
+    async fn claim_build(
+        &self,
+        id: BuildId,
+        holder: HolderId,
+        lease: Duration,
+    ) -> Result<Option<BuildClaim>, Error>;
+
+    /// Adds an event to the log of a build whose planning one holds, such as `plan_partial`.
+    async fn note_planning(&self, claim: &BuildClaim, event: Event) -> Result<(), Error>;
+
+    /// Keeps the plan and all its tasks, settles the planning attempt as a success. With
+    /// `Adoption::AtOnce` tasks without dependencies become `ready` and the build executes; with
+    /// `Adoption::OnApproval` all tasks stay `pending`, the plan is proposed and the build waits until
+    /// `within` has passed. Events: `plan_warning` if the plan was straightened, then
+    /// `plan_generated`.
+    async fn adopt_plan(
+        &self,
+        claim: &BuildClaim,
+        plan: &Plan,
+        adoption: Adoption,
+    ) -> Result<(), Error>;
+
+    /// Settles a planning attempt that failed; what follows is decided by `settle::settle_planning`.
+    async fn settle_planning(
+        &self,
+        claim: &BuildClaim,
+        failure: &Failure,
+        policy: &Policy,
+        jitter: Jitter,
+    ) -> Result<(), Error>;
+
+    // Plans and tasks.
+
+    /// The newest plan of a build. `NotFound` if the build is unknown or has none yet.
+    async fn plan_of(&self, build: BuildId) -> Result<PlanView, Error>;
+
+    async fn plan(&self, id: PlanId) -> Result<PlanView, Error>;
+
+    /// All tasks of the newest plan, in the order of the plan.
+    async fn tasks(&self, build: BuildId) -> Result<Vec<Task>, Error>;
+
+    async fn task(&self, id: TaskId) -> Result<Task, Error>;
+
+    /// Oldest first.
+    async fn task_attempts(&self, id: TaskId) -> Result<Vec<AttemptView>, Error>;
+
+    /// Takes a ready task that is due: `ready -> in_progress`, attempt number raised, an attempt row
+    /// and the event `task_started` written. `None` if it is not ready, or not due.
+    async fn claim_task(
+        &self,
+        id: TaskId,
+        holder: HolderId,
+        lease: Duration,
+    ) -> Result<Option<TaskClaim>, Error>;
+
+    /// Settles an attempt at a task: reads the progress under the build's lock, asks
+    /// `Progress::settle`, writes what it says. The files of a success are kept by path; the newest
+    /// wins. `Fenced` if the attempt is not the running one.
+    async fn settle_task(
+        &self,
+        fence: Fence,
+        outcome: Outcome,
+        policy: &Policy,
+        jitter: Jitter,
+    ) -> Result<(), Error>;
+
+    // Leases.
+
+    /// Keeps what one holds for another `lease` from now. `Fenced` if one holds it no longer.
+    async fn extend(&self, fence: Fence, holder: HolderId, lease: Duration) -> Result<(), Error>;
+
+    /// Gives a planning or a delivery back untouched, due at once; the attempt counts for nothing.
+    /// For tasks, see `settle_task` with `Outcome::GivenBack`.
+    async fn give_back(&self, fence: Fence) -> Result<(), Error>;
+
+    /// Work in progress whose lease has lapsed, longest lapsed first.
+    async fn lapsed(&self, limit: u32) -> Result<Vec<Fence>, Error>;
+
+    /// Lets all leases lapse now. For the start of a process that is alone with its store: whoever
+    /// held them is dead. Answers with how many there were.
+    async fn lapse_all(&self) -> Result<u64, Error>;
+
+    /// Settles a lapsed lease of any kind as lost, if it is still lapsed; else `Fenced`.
+    async fn settle_lost(
+        &self,
+        fence: Fence,
+        policy: &Policy,
+        jitter: Jitter,
+    ) -> Result<(), Error>;
+
+    /// Ends what waited too long: proposed plans past their time are rejected with the stop code
+    /// `plan_not_approved` (S2-57: "Plan not approved within timeout period"), and builds past their
+    /// deadline fail with `deadline_passed`, their open tasks cancelled (events `task_cancelled`,
+    /// `build_failed`). Answers with how many builds it ended; at most `limit`.
+    async fn end_overdue(&self, limit: u32) -> Result<u32, Error>;
+
+    // The log.
+
+    /// Events of a build with a sequence number above `after`, ascending. Numbers begin at 1 and have
+    /// no gaps. `NotFound` if the build is unknown.
+    async fn events(&self, build: BuildId, after: u64, limit: u32) -> Result<Vec<EventView>, Error>;
+
+    // Files.
+
+    /// Every committed file of a build by path, ascending, without content.
+    async fn files(&self, build: BuildId) -> Result<Vec<FileView>, Error>;
+
+    /// `NotFound` if the build or the path is unknown.
+    async fn file(&self, build: BuildId, path: &str) -> Result<FileContent, Error>;
+
+    /// All committed files with their content, as of one instant, by path.
+    async fn file_contents(&self, build: BuildId) -> Result<Vec<FileContent>, Error>;
+
+    // Deliveries.
+
+    /// Takes a pending delivery that is due and whose turn it is: an earlier delivery of the same
+    /// build to the same endpoint must be final. Raises the attempt number. `None` otherwise.
+    async fn claim_delivery(
+        &self,
+        id: DeliveryId,
+        holder: HolderId,
+        lease: Duration,
+    ) -> Result<Option<DeliveryClaim>, Error>;
+
+    /// Settles an attempt at a delivery; what follows a failure is decided by `policy`. When the
+    /// delivery becomes final, the next one of its build and endpoint enters the outbox.
+    async fn settle_delivery(
+        &self,
+        fence: Fence,
+        result: &SendResult,
+        policy: &Policy,
+        jitter: Jitter,
+    ) -> Result<(), Error>;
+
+    /// Newest first.
+    async fn deliveries(&self, wanted: &DeliveriesWanted) -> Result<Page<Delivery>, Error>;
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Delivery, Error>;
+
+    /// Oldest first.
+    async fn delivery_attempts(&self, id: DeliveryId) -> Result<Vec<DeliveryAttempt>, Error>;
+
+    /// Sends a final delivery once more: its counts of failures start anew, attempt numbers go on. Not
+    /// final: `Conflict` with code `delivery_not_final`.
+    async fn redeliver(&self, id: DeliveryId) -> Result<Delivery, Error>;
+
+    // The outbox; see `queue/relay.rs`.
+
+    /// Up to `limit` jobs that are due, by priority of their builds and then by age. They stay until
+    /// cleared.
+    async fn outbox_due(&self, limit: u32) -> Result<Vec<OutboxRow>, Error>;
+
+    /// Forgets rows of the outbox that have become jobs.
+    async fn clear_outbox(&self, rows: &[i64]) -> Result<(), Error>;
+
+    /// How long until the next row of the outbox is due; `None` if it is empty, zero if one is due.
+    async fn outbox_next(&self) -> Result<Option<Duration>, Error>;
+
+    /// Work that has been waiting for a worker for longer than `older_than`, although nothing is in
+    /// the outbox for it: what a queue may have lost. Oldest first. Deliveries whose turn it is not
+    /// yet are not among them.
+    async fn forgotten(&self, older_than: Duration, limit: u32) -> Result<Vec<Job>, Error>;
+
+    // The fleet.
+
+    /// A holder says that it lives. Holders silent for an hour are forgotten.
+    async fn beat(&self, worker: &WorkerBeat) -> Result<(), Error>;
+
+    /// A holder that stops in good order takes itself off the list.
+    async fn sign_off(&self, holder: HolderId) -> Result<(), Error>;
+
+    async fn workers(&self) -> Result<Vec<Worker>, Error>;
+
+    /// Depth, running and age of the oldest waiting work of each lane, by the record.
+    async fn lanes(&self) -> Result<Vec<LaneView>, Error>;
+}
+
+/// How a plan takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adoption {
+    AtOnce { plan: PlanId },
+    /// Once a person has agreed, who has `within` to do so.
+    OnApproval { plan: PlanId, within: Duration },
+}
+
+impl Adoption {
+    pub const fn plan(self) -> PlanId {
+        match self {
+            Adoption::AtOnce { plan } | Adoption::OnApproval { plan, .. } => plan,
+        }
+    }
+}
+
+/// Opens the store that a `DATABASE_URL` names and brings its schema up to date. `sqlite:` URLs may
+/// name a file that does not exist yet.
+pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
+    if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+        Ok(Arc::new(postgres::Postgres::open(url).await?))
+    } else if url.starts_with("sqlite:") {
+        Ok(Arc::new(sqlite::Sqlite::open(url).await?))
+    } else {
+        Err(OpenError::Scheme)
+    }
+}
+
+/// Why a store could not be opened. Printed once, at start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("a database URL begins with postgres: or sqlite:")]
+    Scheme,
+    #[error("the database could not be opened")]
+    Connect(#[source] sqlx::Error),
+    #[error("the database's schema could not be brought up to date")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+}
+
+/// A brief to be kept.
+#[derive(Debug, Clone)]
+pub struct NewBuild {
+    pub id: BuildId,
+    pub tenant: String,
+    pub brief: Brief,
+    pub idempotency: Option<Idempotency>,
+    pub webhook: Option<NewEndpoint>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    pub key: String,
+    /// SHA-256 of what was asked, in hex.
+    pub request_hash: String,
+}
+
+/// An endpoint that hears of one build.
+#[derive(Debug, Clone)]
+pub struct NewEndpoint {
+    pub id: crate::domain::id::EndpointId,
+    pub url: String,
+    pub secret: secrecy::SecretString,
+    /// The kinds of event it wants; empty for all.
+    pub events: Vec<crate::domain::event::Kind>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Submitted {
+    New(Build),
+    Again(Build),
+}
+
+impl Submitted {
+    pub fn build(&self) -> &Build {
+        match self {
+            Submitted::New(build) | Submitted::Again(build) => build,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildsWanted {
+    pub tenant: String,
+    pub state: Option<crate::domain::build::State>,
+    pub project_id: Option<String>,
+    pub limit: u32,
+    /// Only builds before this one in the listing.
+    pub after: Option<BuildId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveriesWanted {
+    pub tenant: String,
+    pub build: Option<BuildId>,
+    pub state: Option<crate::domain::delivery::State>,
+    pub limit: u32,
+    pub after: Option<DeliveryId>,
+}
+
+/// A piece of a listing; there is more if `next` is given.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    pub rows: Vec<T>,
+    pub next: bool,
+}
+
+/// A job that the store wants to be in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutboxRow {
+    pub id: i64,
+    pub job: Job,
+}
+
+/// What a holder says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerBeat {
+    pub holder: HolderId,
+    /// `plan-worker`, `task-worker`, `webhook-dispatcher` or `buildfleet dev`.
+    pub program: String,
+    pub host: String,
+    pub version: String,
+    pub lane: Lane,
+    pub slots: u32,
+    pub busy: u32,
+}

@@ -1,0 +1,2 @@
+//! Lands with the store.
+pub struct Sqlite;

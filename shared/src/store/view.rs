@@ -1,0 +1,271 @@
+//! What the store answers with: rows as the programs see them.
+//!
+//! Wire types are the API's own; these may change without anybody outside noticing.
+
+use secrecy::SecretString;
+use serde_json::Value;
+
+use crate::{
+    domain::{
+        attempt::{self, Failure},
+        brief::{Brief, Complexity},
+        build::{self, Stop},
+        delivery,
+        event::{self, Tally},
+        id::{BuildId, DeliveryId, EndpointId, EventId, HolderId, PlanId, TaskId},
+        plan, task,
+    },
+    job::{Job, Lane},
+    store::Fence,
+};
+
+/// An instant, in milliseconds since 1970, as the store's clock had it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct At(pub i64);
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Build {
+    pub id: BuildId,
+    pub tenant: String,
+    pub brief: Brief,
+    pub state: build::State,
+    pub plan: Option<PlanId>,
+    pub stop: Option<Stop>,
+    pub tally: Tally,
+    /// Tasks in `pending`, `ready` and `in_progress`, in this order. Zero before there is a plan.
+    pub open_tasks: [u32; 3],
+    /// Seconds that the plan estimates; `None` before there is a plan.
+    pub estimated_secs: Option<u32>,
+    pub webhook: Option<BuildWebhook>,
+    pub created_at: At,
+    pub started_at: Option<At>,
+    pub settled_at: Option<At>,
+    pub updated_at: At,
+    /// The number of the last event; 0 before the first.
+    pub last_seq: u64,
+}
+
+/// Where a build's events go.
+#[derive(Debug, Clone)]
+pub struct BuildWebhook {
+    pub endpoint: EndpointId,
+    pub url: String,
+    pub secret: SecretString,
+}
+
+impl PartialEq for BuildWebhook {
+    /// Secrets are not compared: the same endpoint has the same secret.
+    fn eq(&self, other: &Self) -> bool {
+        self.endpoint == other.endpoint && self.url == other.url
+    }
+}
+
+/// The right to plan a build.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BuildClaim {
+    pub build: BuildId,
+    pub attempt: u32,
+    pub brief: Brief,
+}
+
+impl BuildClaim {
+    pub const fn fence(&self) -> Fence {
+        Fence { job: Job::Plan(self.build), attempt: self.attempt }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlanView {
+    pub id: PlanId,
+    pub build: BuildId,
+    pub state: plan::State,
+    pub spec: Value,
+    pub project_type: String,
+    pub framework: String,
+    pub complexity: Complexity,
+    pub notes: Vec<String>,
+    pub estimated_secs: u32,
+    /// The cycles that the draft had, by task keys; empty unless the plan was straightened.
+    pub straightened: Vec<Vec<String>>,
+    pub created_at: At,
+    /// When a proposed plan is rejected by itself.
+    pub approve_until: Option<At>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    pub id: TaskId,
+    pub build: BuildId,
+    pub plan: PlanId,
+    pub key: String,
+    pub name: String,
+    pub description: String,
+    pub phase: task::Phase,
+    pub operation: task::Operation,
+    pub role: String,
+    pub priority: u8,
+    pub estimated_secs: u32,
+    pub depends_on: Vec<TaskId>,
+    pub writes: Vec<String>,
+    pub state: task::State,
+    /// How many attempts were begun.
+    pub attempt: u32,
+    pub failures: u32,
+    pub crashes: u32,
+    /// The newest failure, which a later success leaves in place.
+    pub failure: Option<Failure>,
+    pub logs: Vec<String>,
+    pub started_at: Option<At>,
+    pub settled_at: Option<At>,
+}
+
+/// The right to make one attempt at a task, with all that the attempt needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskClaim {
+    pub task: TaskId,
+    pub build: BuildId,
+    pub attempt: u32,
+    pub key: String,
+    pub name: String,
+    pub phase: task::Phase,
+    pub operation: task::Operation,
+    pub role: String,
+    pub estimated_secs: u32,
+    pub writes: Vec<String>,
+    pub input: Value,
+    /// The plan's spec.
+    pub spec: Value,
+}
+
+impl TaskClaim {
+    pub const fn fence(&self) -> Fence {
+        Fence { job: Job::Task(self.task), attempt: self.attempt }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttemptView {
+    pub number: u32,
+    pub holder: HolderId,
+    pub state: attempt::State,
+    pub failure: Option<Failure>,
+    pub started_at: At,
+    pub settled_at: Option<At>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventView {
+    pub id: EventId,
+    pub build: BuildId,
+    pub seq: u64,
+    pub kind: event::Kind,
+    pub at: At,
+    pub data: Value,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileView {
+    pub path: String,
+    pub size_bytes: u64,
+    /// In hex.
+    pub sha256: String,
+    /// The task that wrote it last.
+    pub task: TaskId,
+    pub at: At,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileContent {
+    pub file: FileView,
+    pub content: Vec<u8>,
+}
+
+/// The right to make one attempt at a delivery, with all that the attempt needs.
+#[derive(Debug, Clone)]
+pub struct DeliveryClaim {
+    pub delivery: DeliveryId,
+    pub attempt: u32,
+    pub endpoint: EndpointId,
+    pub url: String,
+    pub secret: SecretString,
+    pub event: EventView,
+}
+
+impl DeliveryClaim {
+    pub const fn fence(&self) -> Fence {
+        Fence { job: Job::Delivery(self.delivery), attempt: self.attempt }
+    }
+}
+
+/// What came of one attempt at a delivery.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SendResult {
+    /// `None` if it was delivered.
+    pub failure: Option<Failure>,
+    /// The receiver's HTTP status, if it answered.
+    pub status: Option<u16>,
+    /// From the first byte out to the last byte in.
+    pub took_ms: u64,
+    /// The beginning of the receiver's answer, as text.
+    pub excerpt: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivery {
+    pub id: DeliveryId,
+    pub build: BuildId,
+    pub endpoint: EndpointId,
+    pub url: String,
+    pub event: EventId,
+    pub kind: event::Kind,
+    pub seq: u64,
+    pub state: delivery::State,
+    /// How many attempts were begun.
+    pub attempt: u32,
+    pub failure: Option<Failure>,
+    pub created_at: At,
+    /// When the next attempt may begin; `None` if it is final.
+    pub due_at: Option<At>,
+    pub settled_at: Option<At>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeliveryAttempt {
+    pub number: u32,
+    pub state: attempt::State,
+    pub status: Option<u16>,
+    pub failure: Option<Failure>,
+    pub took_ms: Option<u64>,
+    pub excerpt: Option<String>,
+    pub started_at: At,
+    pub settled_at: Option<At>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worker {
+    pub holder: HolderId,
+    pub program: String,
+    pub host: String,
+    pub version: String,
+    pub lane: Lane,
+    pub slots: u32,
+    pub busy: u32,
+    pub started_at: At,
+    pub beat_at: At,
+    /// By the store's clock.
+    pub silent_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneView {
+    pub lane: Lane,
+    /// Work that could run now.
+    pub waiting: u64,
+    /// Work that waits for its time, such as a retry.
+    pub delayed: u64,
+    pub running: u64,
+    /// How long the oldest waiting work has waited.
+    pub oldest_ms: u64,
+    /// Work that ended in the last 60 seconds.
+    pub settled_last_minute: u64,
+}
