@@ -13,7 +13,7 @@ static GENERATOR: LazyLock<Mutex<Generator>> = LazyLock::new(|| Mutex::new(Gener
 pub fn id<I: From<Ulid>>() -> I {
     let mut generator = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     // The generator refuses only after 2^80 ids within one millisecond.
-    I::from(generator.generate().unwrap_or_else(|_| Ulid::new()))
+    I::from(generator.generate().unwrap_or_else(|_| Ulid::generate()))
 }
 
 /// Draws the jitter of one retry.
