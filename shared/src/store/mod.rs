@@ -16,6 +16,7 @@ use async_trait::async_trait;
 
 use crate::{
     domain::{
+        IllegalTransition,
         attempt::{Failure, Outcome},
         brief::Brief,
         event::Event,
@@ -61,6 +62,19 @@ impl Error {
 
     pub fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Error::Unavailable { source: source.into() }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(source: sqlx::Error) -> Self {
+        Error::unavailable(source)
+    }
+}
+
+/// A bug of ours: the record and the rules contradict each other. Nothing is written.
+impl From<IllegalTransition> for Error {
+    fn from(source: IllegalTransition) -> Self {
+        Error::unavailable(source)
     }
 }
 
