@@ -24,8 +24,18 @@ pub struct Brief {
     pub priority: u8,
     /// How long after its submission the build may take. Then it fails.
     pub deadline_secs: Option<u64>,
+    #[serde(default)]
+    pub budget: Budget,
     /// Whatever the client wants to find again; never read by the fleet.
     pub metadata: Map<String, Value>,
+}
+
+/// What a build may use of models. One that asks no model uses nothing, so any budget holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// In millionths of a US dollar.
+    pub microusd_max: Option<u64>,
+    pub tokens_max: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -87,6 +97,7 @@ impl Brief {
             on_task_failure: OnTaskFailure::default(),
             priority: 3,
             deadline_secs: None,
+            budget: Budget::default(),
             metadata: Map::new(),
         }
     }

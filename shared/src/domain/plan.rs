@@ -140,6 +140,8 @@ pub const TASKS_MAX: usize = 100_000;
 pub const KEY_CHARS_MAX: usize = 200;
 pub const NAME_CHARS_MAX: usize = 300;
 pub const PATH_BYTES_MAX: usize = 240;
+/// Where the archive of a project lists the SHA-256 of its files.
+pub const MANIFEST: &str = "MANIFEST.sha256";
 
 impl Draft {
     /// Checks everything and counts the edges.
@@ -342,6 +344,9 @@ pub fn check_path(path: &str) -> Result<(), &'static str> {
     if path.chars().any(|c| c.is_control() || matches!(c, '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|')) {
         return Err("a path has no control characters, backslashes or characters that a file system refuses");
     }
+    if path.eq_ignore_ascii_case(MANIFEST) {
+        return Err("this path is kept for the manifest of the archive");
+    }
     for segment in path.split('/') {
         match segment {
             "" => return Err("a path has no empty segment"),
@@ -462,7 +467,7 @@ mod tests {
         }
         for path in [
             "", "/etc/passwd", "../up", "a/../b", "a//b", "a/", "./a", "a\\b", "c:x", ".git/hooks/x",
-            "a/.GIT/config", "nul\0", "a ", " a", "a./b", "line\nbreak",
+            "manifest.SHA256", "a/.GIT/config", "nul\0", "a ", " a", "a./b", "line\nbreak",
         ] {
             assert!(check_path(path).is_err(), "{path:?}");
         }

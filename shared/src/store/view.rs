@@ -34,6 +34,8 @@ pub struct Build {
     pub tally: Tally,
     /// Tasks in `pending`, `ready` and `in_progress`, in this order. Zero before there is a plan.
     pub open_tasks: [u32; 3],
+    /// The earliest phase that has a task in one of these states.
+    pub open_phase: Option<task::Phase>,
     /// Seconds that the plan estimates; `None` before there is a plan.
     pub estimated_secs: Option<u32>,
     pub webhook: Option<BuildWebhook>,
