@@ -191,6 +191,8 @@ pub struct DeliveryClaim {
     pub url: String,
     pub secret: SecretString,
     pub event: EventView,
+    /// When the attempt was begun, by the store's clock: what its signature says.
+    pub claimed_at: At,
 }
 
 impl DeliveryClaim {

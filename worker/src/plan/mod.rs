@@ -1,0 +1,4 @@
+//! From a brief to an adopted plan.
+
+pub mod handle;
+pub mod planner;

@@ -1,0 +1,62 @@
+//! Someone died, or waited too long: lapsed leases are settled as lost, and what is overdue is ended.
+//!
+//! Every worker sweeps. Two that find the same lease are fenced from one another by the store.
+
+use std::{sync::Arc, time::Duration};
+
+use buildfleet::{
+    domain::retry::Policy,
+    draw,
+    job::Job,
+    queue::relay::Nudge,
+    store::{Error, Store},
+};
+use tokio_util::sync::CancellationToken;
+
+/// A lease is found lapsed at most this long after it lapsed.
+pub const PERIOD: Duration = Duration::from_secs(1);
+/// How much one pass settles; the next begins at once if there was more.
+const BATCH: u32 = 200;
+
+/// Sweeps until stopped. A store that does not answer is asked again a period later.
+pub async fn run(store: Arc<dyn Store>, nudge: Nudge, stop: CancellationToken) {
+    loop {
+        let pause = match once(&*store).await {
+            Ok(0) => PERIOD,
+            Ok(settled) => {
+                tracing::info!(settled, "swept lapsed leases and overdue builds");
+                nudge.nudge();
+                Duration::ZERO
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "sweeping was put off");
+                PERIOD
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// One pass; answers with how much it settled.
+pub async fn once(store: &dyn Store) -> Result<u32, Error> {
+    let mut settled = store.end_overdue(BATCH).await?;
+    for fence in store.lapsed(BATCH).await? {
+        let policy = match fence.job {
+            Job::Plan(_) | Job::Task(_) => &Policy::WORK,
+            Job::Delivery(_) => &Policy::DELIVERY,
+        };
+        match store.settle_lost(fence, policy, draw::jitter()).await {
+            Ok(()) => {
+                tracing::warn!(job = %fence.job, attempt = fence.attempt, "a lease lapsed");
+                settled += 1;
+            }
+            // Its holder, or another sweep, was quicker.
+            Err(Error::Fenced | Error::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(settled)
+}

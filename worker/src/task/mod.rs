@@ -1,0 +1,4 @@
+//! From a ready task to its files.
+
+pub mod handle;
+pub mod runner;
