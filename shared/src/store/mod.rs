@@ -115,7 +115,8 @@ pub trait Store: Send + Sync + 'static {
     /// skipped or cancelled goes back to `pending` with its counts of failures and crashes at zero
     /// (attempt numbers go on), its `waiting_on` counts the dependencies that have not completed,
     /// and those that wait for none become `ready`. Without an adopted plan, the build is
-    /// queued for planning anew, and a rejected plan stays in the record. Event: `build_retried`.
+    /// queued for planning anew, and a rejected plan stays in the record. A deadline is counted anew
+    /// from now. Event: `build_retried`.
     /// Any other state: `Conflict` with code `build_not_retryable`.
     async fn retry_build(&self, id: BuildId) -> Result<Build, Error>;
 
@@ -170,7 +171,8 @@ pub trait Store: Send + Sync + 'static {
 
     async fn plan(&self, id: PlanId) -> Result<PlanView, Error>;
 
-    /// All tasks of the newest plan, in the order of the plan.
+    /// All tasks of the newest plan, in the order of the plan; none before there is a plan. `NotFound`
+    /// if the build is unknown, here and wherever something of a build is listed.
     async fn tasks(&self, build: BuildId) -> Result<Vec<Task>, Error>;
 
     async fn task(&self, id: TaskId) -> Result<Task, Error>;
