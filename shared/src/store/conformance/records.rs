@@ -142,12 +142,12 @@ pub async fn a_build_counts_its_open_tasks(store: &dyn Ageing) {
     assert_eq!(begun.open_phase, Some(task::Phase::Analysis));
     assert_eq!((build.open_tasks, build.open_phase), ([1, 1, 1], Some(task::Phase::Testing)));
     assert_eq!(build.tally.completed, 1);
-    let listed = store.builds(&BuildsWanted {
+    let wanted = BuildsWanted {
         tenant: TENANT.to_owned(),
         state: None,
         project_id: None,
         limit: 10,
         after: None,
-    });
-    assert_eq!(listed.await.unwrap().rows, [build]);
+    };
+    assert_eq!(store.builds(&wanted).await.unwrap().rows, [build]);
 }
