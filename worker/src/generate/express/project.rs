@@ -418,9 +418,9 @@ impl Entity {
         listed: &Names,
         key: &str,
     ) -> String {
-        let paths = candidates.iter().map(|segment| format!("{}/:id/{segment}", owner.path));
+        let mut paths = candidates.iter().map(|segment| format!("{}/:id/{segment}", owner.path));
         let free = paths.clone().find(|path| !taken.contains(path));
-        let path = free.or_else(|| paths.last()).unwrap_or_default();
+        let path = free.or_else(|| paths.next_back()).unwrap_or_default();
         taken.insert(path.clone());
         for other in [owner, listed] {
             if *other != self.names && !self.neighbours.contains(other) {
