@@ -1,2 +1,426 @@
-//! Lands with the store.
-pub struct Sqlite;
+//! The record of one process: a file that survives every kill.
+//!
+//! One connection writes, so a writer never meets another; a few read, and never wait for it. Each
+//! verb is one transaction, on disk before it answers. All instants of a commit are one instant, read
+//! from the database's clock when it begins. Which verb does what is said by `trait Store`.
+
+mod rows;
+mod builds;
+mod plans;
+mod planning;
+mod ending;
+mod tasks;
+mod settling;
+mod leases;
+mod events;
+mod files;
+mod deliveries;
+mod outbox;
+mod fleet;
+
+use std::{path::Path, str::FromStr, time::Duration};
+
+use async_trait::async_trait;
+use sqlx::{
+    SqliteConnection, SqlitePool, Transaction,
+    sqlite::{
+        SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+    },
+};
+
+use super::{
+    Adoption, AttemptView, Build, BuildClaim, BuildsWanted, DeliveriesWanted, Delivery,
+    DeliveryAttempt, DeliveryClaim, Error, EventView, Fence, FileContent, FileView, LaneView,
+    NewBuild, OpenError, OutboxRow, Page, PlanView, SendResult, Store, Submitted, Task, TaskClaim,
+    Worker, WorkerBeat,
+};
+use crate::{
+    domain::{
+        attempt::{Failure, Outcome},
+        event::Event,
+        id::{BuildId, DeliveryId, HolderId, PlanId, TaskId},
+        plan::Plan,
+        retry::{Jitter, Policy},
+    },
+    job::Job,
+};
+
+/// Readers are few: a page of the API takes a millisecond, and the machine is one.
+const READERS: u32 = 4;
+/// Only a backup or a curious person ever holds the file; past this the verb is `Unavailable`.
+const BUSY: Duration = Duration::from_secs(10);
+/// All our statements stay prepared; there are fewer than this.
+const STATEMENTS: usize = 256;
+
+/// The embedded store.
+#[derive(Debug, Clone)]
+pub struct Sqlite {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+/// A commit in the making. Dropped, it leaves no trace.
+struct Tx {
+    db: Transaction<'static, sqlx::Sqlite>,
+    /// The instant of everything that this commit writes.
+    now: i64,
+}
+
+impl Tx {
+    fn db(&mut self) -> &mut SqliteConnection {
+        &mut self.db
+    }
+
+    /// The instant that lies `after` behind this commit's.
+    fn in_future(&self, after: Duration) -> i64 {
+        self.now.saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    async fn commit(self) -> Result<(), Error> {
+        Ok(self.db.commit().await?)
+    }
+}
+
+impl Sqlite {
+    /// Opens the file that a `sqlite:` URL names, makes it and its folder if they are missing, and
+    /// brings its schema up to date. A database in memory is refused: nothing would remember.
+    pub async fn open(url: &str) -> Result<Self, OpenError> {
+        let options = SqliteConnectOptions::from_str(url).map_err(OpenError::Connect)?;
+        let path = options.get_filename().to_owned();
+        if url.contains(":memory:") || url.contains("mode=memory") {
+            let refusal = "the record must be a file: sqlite:path/to/file.db";
+            return Err(OpenError::Connect(sqlx::Error::Configuration(refusal.into())));
+        }
+        make_folder(&path).map_err(|error| OpenError::Connect(sqlx::Error::Io(error)))?;
+        let options = options
+            .foreign_keys(true)
+            .busy_timeout(BUSY)
+            .statement_cache_capacity(STATEMENTS)
+            .pragma("temp_store", "memory")
+            .pragma("cache_size", "-16384");
+
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(
+                options
+                    .clone()
+                    .create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    // An answer means that it is on disk, whatever happens to the machine.
+                    .synchronous(SqliteSynchronous::Full),
+            )
+            .await
+            .map_err(OpenError::Connect)?;
+        sqlx::migrate!("../migrations/sqlite").run(&writer).await.map_err(OpenError::Migrate)?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .max_lifetime(None)
+            .connect_with(options.pragma("query_only", "on"))
+            .await
+            .map_err(OpenError::Connect)?;
+        Ok(Self { writer, readers })
+    }
+
+    /// Waits for the writer and begins a commit.
+    async fn begin(&self) -> Result<Tx, Error> {
+        let mut db = self.writer.begin_with("begin immediate").await?;
+        let now = sqlx::query_scalar("select cast(unixepoch('subsec') * 1000 as integer)")
+            .fetch_one(&mut *db)
+            .await?;
+        Ok(Tx { db, now })
+    }
+
+    /// Begins a look at several tables as of one instant.
+    async fn look(&self) -> Result<Transaction<'static, sqlx::Sqlite>, Error> {
+        Ok(self.readers.begin().await?)
+    }
+}
+
+fn make_folder(file: &Path) -> std::io::Result<()> {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder),
+        _ => Ok(()),
+    }
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn ping(&self) -> Result<(), Error> {
+        sqlx::query("select 1 from builds limit 1").fetch_optional(&self.readers).await?;
+        Ok(())
+    }
+
+    async fn submit(&self, new: NewBuild) -> Result<Submitted, Error> {
+        let mut tx = self.begin().await?;
+        let submitted = builds::submit(&mut tx, new).await?;
+        tx.commit().await?;
+        Ok(submitted)
+    }
+
+    async fn build(&self, id: BuildId) -> Result<Build, Error> {
+        builds::one(&mut *self.readers.acquire().await?, id).await
+    }
+
+    async fn builds(&self, wanted: &BuildsWanted) -> Result<Page<Build>, Error> {
+        builds::page(&mut *self.readers.acquire().await?, wanted).await
+    }
+
+    async fn cancel_build(&self, id: BuildId) -> Result<Build, Error> {
+        let mut tx = self.begin().await?;
+        let build = ending::cancel(&mut tx, id).await?;
+        tx.commit().await?;
+        Ok(build)
+    }
+
+    async fn retry_build(&self, id: BuildId) -> Result<Build, Error> {
+        let mut tx = self.begin().await?;
+        let build = builds::retry(&mut tx, id).await?;
+        tx.commit().await?;
+        Ok(build)
+    }
+
+    async fn approve_plan(&self, id: PlanId) -> Result<Build, Error> {
+        let mut tx = self.begin().await?;
+        let build = plans::approve(&mut tx, id).await?;
+        tx.commit().await?;
+        Ok(build)
+    }
+
+    async fn reject_plan(&self, id: PlanId, code: &str, reason: &str) -> Result<Build, Error> {
+        let mut tx = self.begin().await?;
+        let build = ending::reject(&mut tx, id, code, reason).await?;
+        tx.commit().await?;
+        Ok(build)
+    }
+
+    async fn claim_build(
+        &self,
+        id: BuildId,
+        holder: HolderId,
+        lease: Duration,
+    ) -> Result<Option<BuildClaim>, Error> {
+        let mut tx = self.begin().await?;
+        let claim = planning::claim(&mut tx, id, holder, lease).await?;
+        tx.commit().await?;
+        Ok(claim)
+    }
+
+    async fn note_planning(&self, claim: &BuildClaim, event: Event) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        planning::held(&mut tx, claim.build, claim.attempt).await?;
+        events::append(&mut tx, claim.build, &[event]).await?;
+        tx.commit().await
+    }
+
+    async fn adopt_plan(
+        &self,
+        claim: &BuildClaim,
+        plan: &Plan,
+        adoption: Adoption,
+    ) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        plans::adopt(&mut tx, claim, plan, adoption).await?;
+        tx.commit().await
+    }
+
+    async fn settle_planning(
+        &self,
+        claim: &BuildClaim,
+        failure: &Failure,
+        policy: &Policy,
+        jitter: Jitter,
+    ) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        planning::settle(&mut tx, claim.build, claim.attempt, failure, policy, jitter).await?;
+        tx.commit().await
+    }
+
+    async fn plan_of(&self, build: BuildId) -> Result<PlanView, Error> {
+        plans::of_build(&mut *self.readers.acquire().await?, build).await
+    }
+
+    async fn plan(&self, id: PlanId) -> Result<PlanView, Error> {
+        plans::one(&mut *self.readers.acquire().await?, id).await
+    }
+
+    async fn tasks(&self, build: BuildId) -> Result<Vec<Task>, Error> {
+        tasks::of_build(&mut *self.look().await?, build).await
+    }
+
+    async fn task(&self, id: TaskId) -> Result<Task, Error> {
+        tasks::one(&mut *self.readers.acquire().await?, id).await
+    }
+
+    async fn task_attempts(&self, id: TaskId) -> Result<Vec<AttemptView>, Error> {
+        tasks::attempts(&mut *self.look().await?, id).await
+    }
+
+    async fn claim_task(
+        &self,
+        id: TaskId,
+        holder: HolderId,
+        lease: Duration,
+    ) -> Result<Option<TaskClaim>, Error> {
+        let mut tx = self.begin().await?;
+        let claim = tasks::claim(&mut tx, id, holder, lease).await?;
+        tx.commit().await?;
+        Ok(claim)
+    }
+
+    async fn settle_task(
+        &self,
+        fence: Fence,
+        outcome: Outcome,
+        policy: &Policy,
+        jitter: Jitter,
+    ) -> Result<(), Error> {
+        let Job::Task(task) = fence.job else { return Err(Error::Fenced) };
+        let mut tx = self.begin().await?;
+        settling::settle(&mut tx, task, fence.attempt, outcome, policy, jitter).await?;
+        tx.commit().await
+    }
+
+    async fn extend(&self, fence: Fence, holder: HolderId, lease: Duration) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        leases::extend(&mut tx, fence, holder, lease).await?;
+        tx.commit().await
+    }
+
+    async fn give_back(&self, fence: Fence) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        leases::give_back(&mut tx, fence).await?;
+        tx.commit().await
+    }
+
+    async fn lapsed(&self, limit: u32) -> Result<Vec<Fence>, Error> {
+        leases::lapsed(&mut *self.readers.acquire().await?, limit).await
+    }
+
+    async fn lapse_all(&self) -> Result<u64, Error> {
+        let mut tx = self.begin().await?;
+        let lapsed = leases::lapse_all(&mut tx).await?;
+        tx.commit().await?;
+        Ok(lapsed)
+    }
+
+    async fn settle_lost(
+        &self,
+        fence: Fence,
+        policy: &Policy,
+        jitter: Jitter,
+    ) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        leases::settle_lost(&mut tx, fence, policy, jitter).await?;
+        tx.commit().await
+    }
+
+    async fn end_overdue(&self, limit: u32) -> Result<u32, Error> {
+        let mut tx = self.begin().await?;
+        let ended = ending::overdue(&mut tx, limit).await?;
+        tx.commit().await?;
+        Ok(ended)
+    }
+
+    async fn events(&self, build: BuildId, after: u64, limit: u32) -> Result<Vec<EventView>, Error> {
+        events::after(&mut *self.look().await?, build, after, limit).await
+    }
+
+    async fn files(&self, build: BuildId) -> Result<Vec<FileView>, Error> {
+        files::listing(&mut *self.look().await?, build).await
+    }
+
+    async fn file(&self, build: BuildId, path: &str) -> Result<FileContent, Error> {
+        files::one(&mut *self.readers.acquire().await?, build, path).await
+    }
+
+    async fn file_contents(&self, build: BuildId) -> Result<Vec<FileContent>, Error> {
+        files::contents(&mut *self.look().await?, build).await
+    }
+
+    async fn claim_delivery(
+        &self,
+        id: DeliveryId,
+        holder: HolderId,
+        lease: Duration,
+    ) -> Result<Option<DeliveryClaim>, Error> {
+        let mut tx = self.begin().await?;
+        let claim = deliveries::claim(&mut tx, id, holder, lease).await?;
+        tx.commit().await?;
+        Ok(claim)
+    }
+
+    async fn settle_delivery(
+        &self,
+        fence: Fence,
+        result: &SendResult,
+        policy: &Policy,
+        jitter: Jitter,
+    ) -> Result<(), Error> {
+        let Job::Delivery(delivery) = fence.job else { return Err(Error::Fenced) };
+        let mut tx = self.begin().await?;
+        deliveries::settle(&mut tx, delivery, fence.attempt, &result.into(), policy, jitter).await?;
+        tx.commit().await
+    }
+
+    async fn deliveries(&self, wanted: &DeliveriesWanted) -> Result<Page<Delivery>, Error> {
+        deliveries::page(&mut *self.readers.acquire().await?, wanted).await
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Delivery, Error> {
+        deliveries::one(&mut *self.readers.acquire().await?, id).await
+    }
+
+    async fn delivery_attempts(&self, id: DeliveryId) -> Result<Vec<DeliveryAttempt>, Error> {
+        deliveries::attempts(&mut *self.look().await?, id).await
+    }
+
+    async fn redeliver(&self, id: DeliveryId) -> Result<Delivery, Error> {
+        let mut tx = self.begin().await?;
+        let delivery = deliveries::redeliver(&mut tx, id).await?;
+        tx.commit().await?;
+        Ok(delivery)
+    }
+
+    async fn outbox_due(&self, limit: u32) -> Result<Vec<OutboxRow>, Error> {
+        outbox::due(&mut *self.readers.acquire().await?, limit).await
+    }
+
+    async fn clear_outbox(&self, rows: &[i64]) -> Result<(), Error> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.begin().await?;
+        outbox::clear(&mut tx, rows).await?;
+        tx.commit().await
+    }
+
+    async fn outbox_next(&self) -> Result<Option<Duration>, Error> {
+        outbox::next(&mut *self.readers.acquire().await?).await
+    }
+
+    async fn forgotten(&self, older_than: Duration, limit: u32) -> Result<Vec<Job>, Error> {
+        outbox::forgotten(&mut *self.readers.acquire().await?, older_than, limit).await
+    }
+
+    async fn beat(&self, worker: &WorkerBeat) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        fleet::beat(&mut tx, worker).await?;
+        tx.commit().await
+    }
+
+    async fn sign_off(&self, holder: HolderId) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        fleet::sign_off(&mut tx, holder).await?;
+        tx.commit().await
+    }
+
+    async fn workers(&self) -> Result<Vec<Worker>, Error> {
+        fleet::workers(&mut *self.readers.acquire().await?).await
+    }
+
+    async fn lanes(&self) -> Result<Vec<LaneView>, Error> {
+        fleet::lanes(&mut *self.readers.acquire().await?).await
+    }
+}

@@ -1,0 +1,140 @@
+//! Leases of all three kinds of work: kept, given back, lapsed.
+
+use std::time::Duration;
+
+use sqlx::{SqliteConnection, sqlite::SqliteRow};
+
+use super::{
+    Tx,
+    deliveries::{self, Sent},
+    planning,
+    rows::Columns,
+    settling,
+};
+use crate::{
+    domain::{
+        attempt::{Failure, Outcome},
+        id::HolderId,
+        retry::{Jitter, Policy},
+    },
+    job::Job,
+    store::{Error, Fence},
+};
+
+pub(super) async fn extend(
+    tx: &mut Tx,
+    fence: Fence,
+    holder: HolderId,
+    lease: Duration,
+) -> Result<(), Error> {
+    let extend = match fence.job {
+        Job::Plan(_) => {
+            "update builds set leased_until = $4
+              where id = $1 and state = 'planning' and attempt = $2 and holder = $3"
+        }
+        Job::Task(_) => {
+            "update tasks set leased_until = $4
+              where id = $1 and state = 'in_progress' and attempt = $2 and holder = $3"
+        }
+        Job::Delivery(_) => {
+            "update deliveries set leased_until = $4
+              where id = $1 and state = 'in_progress' and attempt = $2 and holder = $3"
+        }
+    };
+    let extended = sqlx::query(extend)
+        .bind(fence.job.to_string())
+        .bind(fence.attempt)
+        .bind(holder.to_string())
+        .bind(tx.in_future(lease))
+        .execute(tx.db())
+        .await?;
+    if extended.rows_affected() == 0 { Err(Error::Fenced) } else { Ok(()) }
+}
+
+pub(super) async fn give_back(tx: &mut Tx, fence: Fence) -> Result<(), Error> {
+    match fence.job {
+        Job::Plan(id) => planning::give_back(tx, id, fence.attempt).await,
+        Job::Delivery(id) => deliveries::give_back(tx, id, fence.attempt).await,
+        Job::Task(id) => {
+            // Nothing is judged, so neither policy nor jitter has a say.
+            let (policy, jitter) = (&Policy::WORK, Jitter::NONE);
+            settling::settle(tx, id, fence.attempt, Outcome::GivenBack, policy, jitter).await
+        }
+    }
+}
+
+pub(super) async fn lapsed(db: &mut SqliteConnection, limit: u32) -> Result<Vec<Fence>, Error> {
+    let rows = sqlx::query(
+        "with clock as (select cast(unixepoch('subsec') * 1000 as integer) as now)
+         select id, attempt, leased_until from builds, clock
+          where state = 'planning' and leased_until <= now
+          union all
+         select id, attempt, leased_until from tasks, clock
+          where state = 'in_progress' and leased_until <= now
+          union all
+         select id, attempt, leased_until from deliveries, clock
+          where state = 'in_progress' and leased_until <= now
+          order by leased_until
+          limit $1",
+    )
+    .bind(limit)
+    .fetch_all(db)
+    .await?;
+    let read =
+        |row: &SqliteRow| Ok(Fence { job: row.word("id")?, attempt: row.count("attempt")? });
+    rows.iter().map(read).collect()
+}
+
+pub(super) async fn lapse_all(tx: &mut Tx) -> Result<u64, Error> {
+    let mut lapsed = 0;
+    for lapse in [
+        "update builds set leased_until = min(leased_until, $1) where state = 'planning'",
+        "update tasks set leased_until = min(leased_until, $1) where state = 'in_progress'",
+        "update deliveries set leased_until = min(leased_until, $1) where state = 'in_progress'",
+    ] {
+        lapsed += sqlx::query(lapse).bind(tx.now).execute(tx.db()).await?.rows_affected();
+    }
+    Ok(lapsed)
+}
+
+pub(super) async fn settle_lost(
+    tx: &mut Tx,
+    fence: Fence,
+    policy: &Policy,
+    jitter: Jitter,
+) -> Result<(), Error> {
+    let leased_until = match fence.job {
+        Job::Plan(_) => {
+            "select leased_until from builds where id = $1 and attempt = $2 and state = 'planning'"
+        }
+        Job::Task(_) => {
+            "select leased_until from tasks
+              where id = $1 and attempt = $2 and state = 'in_progress'"
+        }
+        Job::Delivery(_) => {
+            "select leased_until from deliveries
+              where id = $1 and attempt = $2 and state = 'in_progress'"
+        }
+    };
+    let leased_until: Option<i64> = sqlx::query_scalar(leased_until)
+        .bind(fence.job.to_string())
+        .bind(fence.attempt)
+        .fetch_optional(tx.db())
+        .await?;
+    // Its holder may have come back and kept it meanwhile.
+    if leased_until.is_none_or(|until| tx.now < until) {
+        return Err(Error::Fenced);
+    }
+    match fence.job {
+        Job::Plan(id) => {
+            planning::settle(tx, id, fence.attempt, &Failure::lost(), policy, jitter).await
+        }
+        Job::Task(id) => {
+            let lost = Outcome::Failed(Failure::lost());
+            settling::settle(tx, id, fence.attempt, lost, policy, jitter).await
+        }
+        Job::Delivery(id) => {
+            deliveries::settle(tx, id, fence.attempt, &Sent::lost(), policy, jitter).await
+        }
+    }
+}

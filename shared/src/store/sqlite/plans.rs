@@ -1,0 +1,310 @@
+//! Plans: adopted or proposed, approved, looked at.
+//!
+//! A plan may have a hundred thousand tasks, so tasks and dependencies go in by the thousand.
+
+use serde_json::{Value, json};
+use sqlx::{SqliteConnection, sqlite::SqliteRow};
+
+use super::{
+    Tx, builds, events, planning,
+    rows::{Columns, to_json},
+};
+use crate::{
+    domain::{
+        attempt, build,
+        event::Event,
+        id::{BuildId, PlanId, TaskId},
+        plan::{Plan, State, Trigger},
+        task,
+    },
+    draw,
+    store::{Adoption, Build, BuildClaim, Error, PlanView},
+};
+
+/// Rows that go in with one statement: enough to make the statement cheap, few enough that their
+/// JSON is.
+const ROWS_AT_ONCE: usize = 1000;
+
+pub(super) async fn one(db: &mut SqliteConnection, id: PlanId) -> Result<PlanView, Error> {
+    let row = sqlx::query("select * from plans where id = $1")
+        .bind(id.to_string())
+        .fetch_optional(db)
+        .await?
+        .ok_or_else(|| Error::not_found(id))?;
+    Ok(read(&row)?)
+}
+
+pub(super) async fn of_build(db: &mut SqliteConnection, id: BuildId) -> Result<PlanView, Error> {
+    let row = sqlx::query("select * from plans where build_id = $1 order by id desc limit 1")
+        .bind(id.to_string())
+        .fetch_optional(db)
+        .await?
+        .ok_or_else(|| Error::not_found(format_args!("a plan of {id}")))?;
+    Ok(read(&row)?)
+}
+
+fn read(row: &SqliteRow) -> Result<PlanView, sqlx::Error> {
+    Ok(PlanView {
+        id: row.word("id")?,
+        build: row.word("build_id")?,
+        state: row.word("state")?,
+        spec: row.json("spec")?,
+        project_type: row.text("project_type")?,
+        framework: row.text("framework")?,
+        complexity: row.word("complexity")?,
+        notes: row.json("notes")?,
+        estimated_secs: row.count("estimated_secs")?,
+        straightened: row.json("straightened")?,
+        created_at: row.at("created_at")?,
+        approve_until: row.at_if_any("approve_until")?,
+    })
+}
+
+pub(super) async fn adopt(
+    tx: &mut Tx,
+    claim: &BuildClaim,
+    plan: &Plan,
+    adoption: Adoption,
+) -> Result<(), Error> {
+    let BuildClaim { build, attempt, .. } = *claim;
+    let held = planning::held(tx, build, attempt).await?;
+    let (trigger, state) = match adoption {
+        Adoption::AtOnce { .. } => (build::Trigger::PlanAdopted, State::Adopted),
+        Adoption::OnApproval { .. } => (build::Trigger::PlanProposed, State::Proposed),
+    };
+    let build_state = build::State::Planning.on(trigger)?;
+    let ended = attempt::State::Running.on(attempt::Trigger::Success)?;
+
+    insert_plan(tx, build, plan, adoption, state).await?;
+    let ids: Vec<TaskId> = plan.tasks.iter().map(|_| draw::id()).collect();
+    insert_tasks(tx, build, adoption.plan(), plan, &ids).await?;
+    insert_dependencies(tx, plan, &ids).await?;
+    let moved = sqlx::query(
+        "update builds
+            set state = $3, holder = null, leased_until = null, plan_id = $4, tasks = $5,
+                completed = 0, failed = 0, skipped = 0, cancelled = 0, updated_at = $6
+          where id = $1
+            and state = 'planning'
+            and attempt = $2 -- the fence",
+    )
+    .bind(build.to_string())
+    .bind(attempt)
+    .bind(build_state.as_str())
+    .bind(adoption.plan().to_string())
+    .bind(i64::try_from(plan.tasks.len()).map_err(Error::unavailable)?)
+    .bind(tx.now)
+    .execute(tx.db())
+    .await?;
+    if moved.rows_affected() == 0 {
+        return Err(Error::Fenced);
+    }
+    planning::end_attempt(tx, build, attempt, ended, None).await?;
+    if matches!(adoption, Adoption::AtOnce { .. }) {
+        release_unblocked(tx, build, held.priority).await?;
+    }
+    events::append(tx, build, &adoption_events(plan, adoption)).await
+}
+
+fn adoption_events(plan: &Plan, adoption: Adoption) -> Vec<Event> {
+    let tasks: Vec<_> = plan
+        .tasks
+        .iter()
+        .map(|planned| {
+            let task = &planned.task;
+            (task.name.as_str(), task.operation.as_str(), task.description.as_str())
+        })
+        .collect();
+    let mut events = Vec::new();
+    if !plan.straightened.is_empty() {
+        events.push(Event::plan_warning(adoption.plan(), &plan.straightened));
+    }
+    events.push(Event::plan_generated(
+        adoption.plan(),
+        plan.estimated_secs,
+        &tasks,
+        &plan.notes,
+        matches!(adoption, Adoption::OnApproval { .. }),
+    ));
+    events
+}
+
+async fn insert_plan(
+    tx: &mut Tx,
+    build: BuildId,
+    plan: &Plan,
+    adoption: Adoption,
+    state: State,
+) -> Result<(), Error> {
+    let approve_until = match adoption {
+        Adoption::AtOnce { .. } => None,
+        Adoption::OnApproval { within, .. } => Some(tx.in_future(within)),
+    };
+    sqlx::query(
+        "insert into plans
+           (id, build_id, state, spec, project_type, framework, complexity, notes,
+            estimated_secs, straightened, created_at, approve_until)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    )
+    .bind(adoption.plan().to_string())
+    .bind(build.to_string())
+    .bind(state.as_str())
+    .bind(to_json(&plan.spec)?)
+    .bind(&plan.project_type)
+    .bind(&plan.framework)
+    .bind(plan.complexity.as_str())
+    .bind(to_json(&plan.notes)?)
+    .bind(plan.estimated_secs)
+    .bind(to_json(&plan.straightened)?)
+    .bind(tx.now)
+    .bind(approve_until)
+    .execute(tx.db())
+    .await?;
+    Ok(())
+}
+
+async fn insert_tasks(
+    tx: &mut Tx,
+    build: BuildId,
+    plan_id: PlanId,
+    plan: &Plan,
+    ids: &[TaskId],
+) -> Result<(), Error> {
+    let mut rows = Vec::with_capacity(ROWS_AT_ONCE.min(ids.len()));
+    for (place, (planned, id)) in plan.tasks.iter().zip(ids).enumerate() {
+        let task = &planned.task;
+        rows.push(json!([
+            id,
+            place,
+            task.key,
+            task.name,
+            task.description,
+            task.phase,
+            task.operation,
+            task.role,
+            task.priority,
+            task.estimated_secs,
+            // As texts: what is kept is what was given, to the letter.
+            to_json(&task.writes)?,
+            to_json(&task.input)?,
+            planned.waits_for.len(),
+        ]));
+        if rows.len() < ROWS_AT_ONCE && place + 1 < ids.len() {
+            continue;
+        }
+        sqlx::query(
+            "insert into tasks
+               (build_id, plan_id, state, id, place, key, name, description, phase, operation,
+                role, priority, estimated_secs, writes, input, waiting_on)
+             select $1, $2, 'pending', value ->> 0, value ->> 1, value ->> 2, value ->> 3,
+                    value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9,
+                    value ->> 10, value ->> 11, value ->> 12
+               from json_each($3)",
+        )
+        .bind(build.to_string())
+        .bind(plan_id.to_string())
+        .bind(to_json(&rows)?)
+        .execute(tx.db())
+        .await?;
+        rows.clear();
+    }
+    Ok(())
+}
+
+async fn insert_dependencies(tx: &mut Tx, plan: &Plan, ids: &[TaskId]) -> Result<(), Error> {
+    let edges: Vec<Value> = plan
+        .tasks
+        .iter()
+        .zip(ids)
+        .flat_map(|(planned, id)| planned.waits_for.iter().map(move |&on| json!([id, ids[on]])))
+        .collect();
+    for edges in edges.chunks(ROWS_AT_ONCE) {
+        sqlx::query(
+            "insert into dependencies (task_id, on_task_id)
+             select value ->> 0, value ->> 1 from json_each($1)",
+        )
+        .bind(to_json(edges)?)
+        .execute(tx.db())
+        .await?;
+    }
+    Ok(())
+}
+
+/// Makes ready what waits for nothing in a build's plan, and puts it into the outbox in the order of
+/// the tasks' priorities.
+pub(super) async fn release_unblocked(
+    tx: &mut Tx,
+    build: BuildId,
+    priority: u8,
+) -> Result<(), Error> {
+    task::State::Pending.on(task::Trigger::DependenciesMet)?;
+    let plan: String = sqlx::query_scalar("select plan_id from builds where id = $1")
+        .bind(build.to_string())
+        .fetch_one(tx.db())
+        .await?;
+    sqlx::query(
+        "insert into outbox (job, priority, due_at)
+         select id, $2, $3
+           from tasks
+          where plan_id = $1
+            and state = 'pending'
+            and waiting_on = 0
+          order by priority, place",
+    )
+    .bind(&plan)
+    .bind(priority)
+    .bind(tx.now)
+    .execute(tx.db())
+    .await?;
+    sqlx::query(
+        "update tasks
+            set state = 'ready', due_at = $2
+          where plan_id = $1
+            and state = 'pending'
+            and waiting_on = 0",
+    )
+    .bind(&plan)
+    .bind(tx.now)
+    .execute(tx.db())
+    .await?;
+    Ok(())
+}
+
+/// The state of a plan and the build that it is for.
+pub(super) async fn standing(tx: &mut Tx, id: PlanId) -> Result<(State, BuildId), Error> {
+    let row = sqlx::query("select state, build_id from plans where id = $1")
+        .bind(id.to_string())
+        .fetch_optional(tx.db())
+        .await?
+        .ok_or_else(|| Error::not_found(id))?;
+    Ok((row.word("state")?, row.word("build_id")?))
+}
+
+pub(super) async fn approve(tx: &mut Tx, id: PlanId) -> Result<Build, Error> {
+    let (state, build) = standing(tx, id).await?;
+    let state = decided(state, Trigger::Approved)?;
+    let standing = builds::standing(tx, build).await?;
+    let build_state = standing.state.on(build::Trigger::PlanApproved)?;
+    sqlx::query("update plans set state = $2 where id = $1")
+        .bind(id.to_string())
+        .bind(state.as_str())
+        .execute(tx.db())
+        .await?;
+    let priority: u8 = sqlx::query_scalar(
+        "update builds set state = $2, updated_at = $3 where id = $1 returning priority",
+    )
+    .bind(build.to_string())
+    .bind(build_state.as_str())
+    .bind(tx.now)
+    .fetch_one(tx.db())
+    .await?;
+    release_unblocked(tx, build, priority).await?;
+    events::append(tx, build, &[Event::plan_approved(id)]).await?;
+    builds::one(tx.db(), build).await
+}
+
+/// A plan is decided once; who comes late is told so.
+pub(super) fn decided(state: State, trigger: Trigger) -> Result<State, Error> {
+    state
+        .on(trigger)
+        .map_err(|illegal| Error::conflict("plan_not_proposed", illegal.to_string()))
+}

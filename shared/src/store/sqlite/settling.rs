@@ -1,0 +1,326 @@
+//! Settling attempts at tasks: reads the progress, asks the domain, writes down what it says.
+//!
+//! What is read is what the outcome needs, so the cost does not grow with the build: a success reads
+//! the direct dependents; only a task given up reads what is lost with it.
+
+use std::collections::HashSet;
+
+use sqlx::sqlite::SqliteRow;
+
+use super::{
+    Tx, builds, events, files, outbox,
+    rows::{Columns, to_json},
+    tasks,
+};
+use crate::{
+    domain::{
+        attempt::{Failure, Outcome, Output},
+        brief::OnTaskFailure,
+        event::TaskRef,
+        id::{BuildId, TaskId},
+        retry::{Jitter, Policy},
+        settle::{Dependent, Progress, Settlement},
+        task,
+    },
+    job::Job,
+    store::Error,
+};
+
+pub(super) async fn settle(
+    tx: &mut Tx,
+    id: TaskId,
+    attempt: u32,
+    outcome: Outcome,
+    policy: &Policy,
+    jitter: Jitter,
+) -> Result<(), Error> {
+    let held = held(tx, id, attempt).await?;
+    let (build, priority) = (held.build, held.priority);
+    let settlement = match outcome {
+        Outcome::Succeeded(output) => succeed(tx, held, output, policy, jitter).await?,
+        Outcome::Failed(failure) => fail(tx, held, failure, policy, jitter).await?,
+        Outcome::GivenBack => held.progress.settle(Outcome::GivenBack, policy, jitter)?,
+    };
+    write_task(tx, id, attempt, &settlement).await?;
+    write_attempt(tx, id, attempt, &settlement).await?;
+    if let Some(output) = &settlement.output {
+        files::keep(tx, build, id, output).await?;
+    }
+    if let Some(due_in) = settlement.due_in {
+        let due_at = tx.in_future(due_in);
+        outbox::put(tx, Job::Task(id), priority, due_at).await?;
+    }
+    advance(tx, &settlement, priority).await?;
+    skip(tx, &settlement.skipped).await?;
+    tasks::cancel(tx, &settlement.cancelled).await?;
+    write_build(tx, build, &settlement).await?;
+    events::append(tx, build, &settlement.events).await
+}
+
+struct Held {
+    build: BuildId,
+    priority: u8,
+    on_task_failure: OnTaskFailure,
+    progress: Progress,
+}
+
+/// The attempt at hand, without the tasks around it. `Fenced` if it is not the running one.
+async fn held(tx: &mut Tx, id: TaskId, attempt: u32) -> Result<Held, Error> {
+    let row = sqlx::query(
+        "select t.id, t.name, t.failures, t.crashes, t.build_id, b.state, b.priority,
+                b.brief ->> 'on_task_failure' as on_task_failure,
+                b.tasks, b.completed, b.failed, b.skipped, b.cancelled, b.files
+           from tasks t join builds b on b.id = t.build_id
+          where t.id = $1
+            and t.state = 'in_progress'
+            and t.attempt = $2 -- the fence",
+    )
+    .bind(id.to_string())
+    .bind(attempt)
+    .fetch_optional(tx.db())
+    .await?
+    .ok_or(Error::Fenced)?;
+    let on_task_failure = row.word("on_task_failure")?;
+    Ok(Held {
+        build: row.word("build_id")?,
+        priority: sqlx::Row::try_get(&row, "priority")?,
+        on_task_failure,
+        progress: Progress {
+            build: row.word("state")?,
+            on_task_failure,
+            tally: builds::tally(&row)?,
+            task: tasks::reference(&row)?,
+            attempt,
+            failures: row.count("failures")?,
+            crashes: row.count("crashes")?,
+            dependents: Vec::new(),
+            downstream: Vec::new(),
+            others: Vec::new(),
+        },
+    })
+}
+
+async fn succeed(
+    tx: &mut Tx,
+    held: Held,
+    output: Output,
+    policy: &Policy,
+    jitter: Jitter,
+) -> Result<Settlement, Error> {
+    let Held { build, mut progress, .. } = held;
+    progress.dependents = dependents(tx, progress.task.id).await?;
+    // Counted before the decision, so that a last event tells of the last files too.
+    progress.tally.files += new_files(tx, build, &output).await?;
+    Ok(progress.settle(Outcome::Succeeded(output), policy, jitter)?)
+}
+
+async fn fail(
+    tx: &mut Tx,
+    held: Held,
+    failure: Failure,
+    policy: &Policy,
+    jitter: Jitter,
+) -> Result<Settlement, Error> {
+    let Held { build, on_task_failure, mut progress, .. } = held;
+    let alone = progress.clone().settle(Outcome::Failed(failure.clone()), policy, jitter)?;
+    if alone.task != task::State::Failed {
+        return Ok(alone);
+    }
+    // It is given up, so now it matters who is lost with it.
+    match on_task_failure {
+        OnTaskFailure::Continue => {
+            progress.downstream = downstream(tx, progress.task.id).await?;
+        }
+        OnTaskFailure::FailFast => {
+            let open = tasks::open(tx, build).await?;
+            progress.others =
+                open.into_iter().map(|(task, _)| task).filter(|t| *t != progress.task).collect();
+        }
+    }
+    Ok(progress.settle(Outcome::Failed(failure), policy, jitter)?)
+}
+
+async fn dependents(tx: &mut Tx, id: TaskId) -> Result<Vec<Dependent>, Error> {
+    let rows = sqlx::query(
+        "select t.id, t.name, t.state, t.waiting_on
+           from dependencies d join tasks t on t.id = d.task_id
+          where d.on_task_id = $1
+          order by t.place",
+    )
+    .bind(id.to_string())
+    .fetch_all(tx.db())
+    .await?;
+    let read = |row: &SqliteRow| {
+        Ok(Dependent {
+            task: tasks::reference(row)?,
+            state: row.word("state")?,
+            waiting_on: row.count("waiting_on")?,
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+async fn downstream(tx: &mut Tx, id: TaskId) -> Result<Vec<TaskRef>, Error> {
+    let rows = sqlx::query(
+        "with recursive lost (id) as (
+           select task_id from dependencies where on_task_id = $1
+            union
+           select d.task_id from lost join dependencies d on d.on_task_id = lost.id
+         )
+         select t.id, t.name
+           from lost join tasks t on t.id = lost.id
+          where t.state = 'pending'
+          order by t.place",
+    )
+    .bind(id.to_string())
+    .fetch_all(tx.db())
+    .await?;
+    Ok(rows.iter().map(tasks::reference).collect::<Result<_, _>>()?)
+}
+
+/// How many of the paths the build does not have yet.
+async fn new_files(tx: &mut Tx, build: BuildId, output: &Output) -> Result<u32, Error> {
+    let paths: HashSet<&str> = output.files.iter().map(|file| file.path.as_str()).collect();
+    if paths.is_empty() {
+        return Ok(0);
+    }
+    let known: u32 = sqlx::query_scalar(
+        "select count(*) from files
+          where build_id = $1 and path in (select value from json_each($2))",
+    )
+    .bind(build.to_string())
+    .bind(to_json(&paths)?)
+    .fetch_one(tx.db())
+    .await?;
+    Ok(u32::try_from(paths.len()).map_err(Error::unavailable)?.saturating_sub(known))
+}
+
+async fn write_task(
+    tx: &mut Tx,
+    id: TaskId,
+    attempt: u32,
+    settlement: &Settlement,
+) -> Result<(), Error> {
+    let written = sqlx::query(
+        "update tasks
+            set state = $3, due_at = $4, holder = null, leased_until = null,
+                failures = failures + $5, crashes = crashes + $6,
+                failure = coalesce($7, failure), logs = coalesce($8, logs),
+                settled_at = iif($9, $10, null)
+          where id = $1
+            and state = 'in_progress'
+            and attempt = $2 -- the fence",
+    )
+    .bind(id.to_string())
+    .bind(attempt)
+    .bind(settlement.task.as_str())
+    .bind(settlement.due_in.map(|after| tx.in_future(after)))
+    .bind(settlement.failures)
+    .bind(settlement.crashes)
+    .bind(settlement.failure.as_ref().map(to_json).transpose()?)
+    .bind(settlement.output.as_ref().map(|output| to_json(&output.logs)).transpose()?)
+    .bind(settlement.task.is_final())
+    .bind(tx.now)
+    .execute(tx.db())
+    .await?;
+    if written.rows_affected() == 0 { Err(Error::Fenced) } else { Ok(()) }
+}
+
+async fn write_attempt(
+    tx: &mut Tx,
+    id: TaskId,
+    attempt: u32,
+    settlement: &Settlement,
+) -> Result<(), Error> {
+    sqlx::query(
+        "update task_attempts
+            set state = $3, failure = $4, settled_at = $5
+          where task_id = $1
+            and number = $2
+            and state = 'running'",
+    )
+    .bind(id.to_string())
+    .bind(attempt)
+    .bind(settlement.attempt.as_str())
+    .bind(settlement.failure.as_ref().map(to_json).transpose()?)
+    .bind(tx.now)
+    .execute(tx.db())
+    .await?;
+    Ok(())
+}
+
+/// Lets the dependents wait for one task fewer, and releases those that wait for none.
+async fn advance(tx: &mut Tx, settlement: &Settlement, priority: u8) -> Result<(), Error> {
+    if settlement.advanced.is_empty() {
+        return Ok(());
+    }
+    let released = to_json(&settlement.released)?;
+    sqlx::query(
+        "update tasks
+            set waiting_on = waiting_on - 1,
+                state = iif(id in (select value from json_each($2)), 'ready', state),
+                due_at = iif(id in (select value from json_each($2)), $3, due_at)
+          where id in (select value from json_each($1))",
+    )
+    .bind(to_json(&settlement.advanced)?)
+    .bind(&released)
+    .bind(tx.now)
+    .execute(tx.db())
+    .await?;
+    if settlement.released.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into outbox (job, priority, due_at)
+         select id, $2, $3
+           from tasks
+          where id in (select value from json_each($1))
+          order by priority, place",
+    )
+    .bind(&released)
+    .bind(priority)
+    .bind(tx.now)
+    .execute(tx.db())
+    .await?;
+    Ok(())
+}
+
+async fn skip(tx: &mut Tx, ids: &[TaskId]) -> Result<(), Error> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "update tasks set state = 'skipped', settled_at = $2
+          where id in (select value from json_each($1)) and state = 'pending'",
+    )
+    .bind(to_json(ids)?)
+    .bind(tx.now)
+    .execute(tx.db())
+    .await?;
+    Ok(())
+}
+
+async fn write_build(tx: &mut Tx, id: BuildId, settlement: &Settlement) -> Result<(), Error> {
+    let (tally, stop) = (settlement.tally, settlement.stop.as_ref());
+    sqlx::query(
+        "update builds
+            set state = $2, stop_code = $3, stop_message = $4, completed = $5, failed = $6,
+                skipped = $7, cancelled = $8, files = $9,
+                settled_at = iif($10, $11, settled_at), updated_at = $11
+          where id = $1",
+    )
+    .bind(id.to_string())
+    .bind(settlement.build.as_str())
+    .bind(stop.map(|stop| &stop.code))
+    .bind(stop.map(|stop| &stop.message))
+    .bind(tally.completed)
+    .bind(tally.failed)
+    .bind(tally.skipped)
+    .bind(tally.cancelled)
+    .bind(tally.files)
+    .bind(settlement.build.is_final())
+    .bind(tx.now)
+    .execute(tx.db())
+    .await?;
+    Ok(())
+}
