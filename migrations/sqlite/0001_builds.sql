@@ -131,8 +131,8 @@ create index tasks_in_progress on tasks (leased_until) where state = 'in_progres
 -- Serves the rate of the lane.
 create index tasks_settled on tasks (settled_at) where settled_at is not null;
 
--- Serves the counts of what a build has open.
-create index tasks_open on tasks (build_id, state) where state in ('ready', 'in_progress');
+-- Serves what a build has open: how many tasks are ready, which phase is the earliest.
+create index tasks_open on tasks (build_id, state, phase) where settled_at is null;
 
 -- `task_id` waits for `on_task_id`.
 create table dependencies (

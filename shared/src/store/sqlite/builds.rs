@@ -24,19 +24,7 @@ use secrecy::ExposeSecret;
 /// Everything that `read` reads. What waits is reckoned, not counted: a plan may be large.
 macro_rules! select_builds {
     ($rest:literal) => {
-        concat!(
-            "select b.*, p.estimated_secs, e.id as endpoint_id, e.url, e.secret,
-               (select count(*) from tasks t
-                 where t.build_id = b.id and t.state in ('ready', 'in_progress')
-                   and t.state = 'ready') as ready,
-               (select count(*) from tasks t
-                 where t.build_id = b.id and t.state in ('ready', 'in_progress')
-                   and t.state = 'in_progress') as in_progress
-             from builds b
-             left join plans p on p.id = b.plan_id
-             left join endpoints e on e.build_id = b.id ",
-            $rest
-        )
+        concat!(include_str!("sql/select_builds.sql"), $rest)
     };
 }
 
@@ -94,6 +82,7 @@ fn read(row: &SqliteRow) -> Result<Build, sqlx::Error> {
         },
         tally,
         open_tasks: [pending, ready, in_progress],
+        open_phase: row.word_if_any("open_phase")?,
         estimated_secs: match row.word_if_any::<crate::domain::id::PlanId>("plan_id")? {
             Some(_) => Some(row.count("estimated_secs")?),
             None => None,

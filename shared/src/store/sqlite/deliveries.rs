@@ -23,7 +23,7 @@ use crate::{
     draw,
     job::Job,
     store::{
-        DeliveriesWanted, Delivery, DeliveryAttempt, DeliveryClaim, Error, Page, SendResult,
+        At, DeliveriesWanted, Delivery, DeliveryAttempt, DeliveryClaim, Error, Page, SendResult,
     },
 };
 
@@ -241,6 +241,7 @@ pub(super) async fn claim(
         url: row.text("url")?,
         secret: row.text("secret")?.into(),
         event: events::read(&row)?,
+        claimed_at: At(tx.now),
     }))
 }
 
