@@ -67,13 +67,12 @@ pub(super) struct Held {
     pub failures: u32,
     pub crashes: u32,
     pub priority: u8,
-    pub files: u32,
 }
 
 /// `Fenced` if the attempt is not the running one.
 pub(super) async fn held(tx: &mut Tx, id: BuildId, attempt: u32) -> Result<Held, Error> {
     let row = sqlx::query(
-        "select failures, crashes, priority, files
+        "select failures, crashes, priority
            from builds
           where id = $1
             and state = 'planning'
@@ -88,7 +87,6 @@ pub(super) async fn held(tx: &mut Tx, id: BuildId, attempt: u32) -> Result<Held,
         failures: row.count("failures")?,
         crashes: row.count("crashes")?,
         priority: sqlx::Row::try_get(&row, "priority")?,
-        files: row.count("files")?,
     })
 }
 
