@@ -1,1 +1,98 @@
+//! The HTTP API: what clients see of the record, and the verbs they have on it.
+//!
+//! A request comes in through `frame` (its id, the form of its errors), past `auth`, to one file of
+//! `routes`, which asks the store and answers in the types of `wire`. Nothing is kept here between
+//! two requests: any number of replicas answer alike.
 
+pub mod wire;
+pub mod error;
+pub mod auth;
+pub mod frame;
+pub mod body;
+pub mod query;
+pub mod webhook_target;
+pub mod archive;
+pub mod sse;
+pub mod openapi;
+pub mod routes;
+pub mod serve;
+
+use std::{sync::Arc, time::Instant};
+
+use buildfleet::{queue::Queue, store::Store};
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+pub use error::Error;
+pub use routes::router;
+pub use serve::serve;
+pub use webhook_target::Targets;
+
+/// Everything a request may need; cheap to clone.
+#[derive(Clone)]
+pub struct Api(Arc<Parts>);
+
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub queue: Arc<dyn Queue>,
+    /// Tells the relay that something was put into the outbox. Only haste.
+    pub nudge: Arc<dyn Fn() + Send + Sync>,
+    pub settings: Settings,
+    /// Cancelled when the process stops; streams end then.
+    pub stop: CancellationToken,
+    pub tails: sse::Tails,
+    keys: auth::Keys,
+    started: Instant,
+}
+
+/// What an operator decides.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Any of them opens everything under `/v1`. Without one, nobody gets in.
+    pub keys: Vec<SecretString>,
+    /// Where events go if a brief names no webhook of its own.
+    pub default_webhook_url: Option<Url>,
+    /// Signs for webhooks that come without a secret of their own.
+    pub default_webhook_secret: Option<SecretString>,
+    /// Which webhook targets may be registered.
+    pub webhook_targets: Targets,
+    /// Origins whose pages may call the API; `*` for all. Empty: none.
+    pub cors_origins: Vec<String>,
+    /// Whether a plan waits for a person where the brief is silent.
+    pub approval_required: bool,
+    /// `development`, `production` ...; only shown.
+    pub environment: String,
+    pub version: String,
+}
+
+impl Api {
+    pub fn new(
+        store: Arc<dyn Store>,
+        queue: Arc<dyn Queue>,
+        nudge: Arc<dyn Fn() + Send + Sync>,
+        settings: Settings,
+        stop: CancellationToken,
+    ) -> Self {
+        let keys = auth::Keys::new(&settings.keys);
+        let tails = sse::Tails::default();
+        Self(Arc::new(Parts {
+            store,
+            queue,
+            nudge,
+            settings,
+            stop,
+            tails,
+            keys,
+            started: Instant::now(),
+        }))
+    }
+}
+
+impl std::ops::Deref for Api {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

@@ -1,0 +1,105 @@
+//! What surrounds every answer: the id of the request, the form of errors, the headers that keep a
+//! browser careful, and the limit on how long it may take.
+
+use std::time::{Duration, Instant};
+
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use tracing::Instrument;
+
+use crate::Error;
+
+/// How long a request may take until its answer begins; streams and archives may go on after that.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+const REQUEST_ID_CHARS_MAX: usize = 128;
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The page of `/docs` needs its own scripts and styles, some of them inline, and nothing from elsewhere.
+const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inline'; \
+     style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'self'; \
+     frame-ancestors 'none'";
+
+/// Set unless a route has set its own (S3-34).
+const CAREFUL: [(HeaderName, &str); 6] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::X_XSS_PROTECTION, "1; mode=block"),
+    (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
+    (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
+    (header::REFERRER_POLICY, "no-referrer"),
+];
+
+/// Gives a request its id, and its answer the common form.
+pub async fn around(request: Request, next: Next) -> Response {
+    let id = request_id(request.headers());
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let span = tracing::info_span!("request", request.id = %id);
+    let began = Instant::now();
+
+    let mut response = next.run(request).instrument(span.clone()).await;
+
+    let status = response.status();
+    let told = response.extensions_mut().remove::<Error>();
+    // Whatever refuses a request without a word of its own (a router, an extractor) is given ours.
+    let silent = (status.is_client_error() || status.is_server_error()) && told.is_none();
+    if let Some(error) = told.or_else(|| silent.then(|| Error::of_status(status, &method, &path))) {
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.remove(header::CONTENT_LENGTH);
+        *response.body_mut() = Body::from(error.body(&id).to_string());
+    }
+
+    let headers = response.headers_mut();
+    for (name, value) in CAREFUL {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    span.in_scope(|| {
+        tracing::debug!(
+            http.method = %method,
+            http.path = path,
+            http.status = status.as_u16(),
+            http.took_ms = took_ms,
+            "a request was answered"
+        );
+    });
+    response
+}
+
+/// Answers 503 if the answer does not begin in time.
+pub async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Error::timed_out().into_response(),
+    }
+}
+
+/// Turns a panic into an answer.
+pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let words = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no words");
+    tracing::error!(panic = words, "a request panicked");
+    Error::internal().into_response()
+}
+
+/// The id that the client gave, if it can be logged and echoed safely; else a drawn one.
+fn request_id(headers: &HeaderMap) -> String {
+    headers
+        .get(REQUEST_ID)
+        .and_then(|id| id.to_str().ok())
+        .filter(|id| (1..=REQUEST_ID_CHARS_MAX).contains(&id.len()))
+        .filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)))
+        .map_or_else(|| format!("req_{}", hex::encode(rand::random::<[u8; 12]>())), str::to_owned)
+}

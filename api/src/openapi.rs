@@ -1,0 +1,130 @@
+//! The API as a document: OpenAPI 3.1, gathered from the routes.
+//!
+//! What is true of every call is added here: the ways to show a key, and the errors that any call can
+//! meet, all of one form.
+
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        ContentBuilder, Ref, RefOr, ResponseBuilder,
+        path::{Operation, PathItem},
+        security::{
+            ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+        },
+    },
+};
+
+use crate::{routes, wire};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "buildfleet",
+        description = "Post a prompt, get a verified software project.\n\n\
+            Every error has the form of `ErrorBody`; its `code` is stable. Times are RFC 3339 with \
+            milliseconds, in UTC; only events count milliseconds since 1970, as webhooks do.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    paths(
+        routes::builds::submit, routes::builds::list, routes::builds::show, routes::builds::cancel,
+        routes::builds::retry, routes::plans::of_build, routes::tasks::of_build,
+        routes::events::of_build, routes::files::list, routes::files::show, routes::files::archive,
+        routes::plans::approve, routes::plans::reject, routes::tasks::show,
+        routes::deliveries::list, routes::deliveries::show, routes::deliveries::redeliver,
+        routes::workers::list, routes::queues::list,
+        routes::health::health, routes::health::alive, routes::health::ready,
+    ),
+    components(schemas(wire::ErrorBody)),
+    tags(
+        (name = "builds", description = "A brief on its way to an end"),
+        (name = "plans", description = "A checked graph of tasks"),
+        (name = "tasks", description = "The nodes of a plan"),
+        (name = "events", description = "What happened, in order"),
+        (name = "files", description = "What was written"),
+        (name = "deliveries", description = "Events on their way to webhooks"),
+        (name = "fleet", description = "Who works, and how much waits"),
+        (name = "health", description = "Without a key"),
+    ),
+    modifiers(&Keys, &Errors),
+)]
+struct Document;
+
+/// The document of this version.
+pub fn document(version: &str) -> utoipa::openapi::OpenApi {
+    let mut document = Document::openapi();
+    document.info.version = version.to_owned();
+    document
+}
+
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        let header = ApiKey::Header(ApiKeyValue::new("X-API-Key"));
+        components.add_security_scheme("api_key", SecurityScheme::ApiKey(header));
+        let none: [&str; 0] = [];
+        document.security = Some(vec![
+            SecurityRequirement::new("bearer", none),
+            SecurityRequirement::new("api_key", none),
+        ]);
+    }
+}
+
+struct Errors;
+
+impl Modify for Errors {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for (path, item) in &mut document.paths.paths {
+            let guarded = path.starts_with("/v1/");
+            let named = path.contains("{id}");
+            for operation in operations(item) {
+                if guarded {
+                    add(
+                        operation,
+                        "400",
+                        "`bad_query`: a parameter that is not there, or not as it should be",
+                    );
+                    add(operation, "401", "`unauthorized`: no key, or none that is known");
+                    add(
+                        operation,
+                        "503",
+                        "`store_unavailable`, `timed_out`: try again after `Retry-After` seconds",
+                    );
+                }
+                if named {
+                    add(operation, "404", "`not_found`");
+                }
+                add(operation, "500", "`internal`");
+                give_form(operation);
+            }
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.post].into_iter().filter_map(Option::as_mut)
+}
+
+fn add(operation: &mut Operation, status: &str, description: &str) {
+    operation
+        .responses
+        .responses
+        .entry(status.to_owned())
+        .or_insert_with(|| RefOr::T(ResponseBuilder::new().description(description).build()));
+}
+
+/// Every error answers with the same schema.
+fn give_form(operation: &mut Operation) {
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && (status.starts_with('4') || status.starts_with('5'))
+        {
+            let schema = Ref::from_schema_name("ErrorBody");
+            let content = ContentBuilder::new().schema(Some(schema)).build();
+            response.content.insert("application/json".to_owned(), RefOr::T(content));
+        }
+    }
+}

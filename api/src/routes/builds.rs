@@ -1,0 +1,243 @@
+//! Builds: post a brief, look at what came of it, stop it, try it again.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use buildfleet::{
+    domain::{
+        brief::Brief,
+        build,
+        id::{BuildId, EndpointId},
+    },
+    draw,
+    store::{self, BuildsWanted, Idempotency, NewBuild, NewEndpoint, Submitted},
+};
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+
+use crate::{
+    Api, Error,
+    auth::TENANT,
+    body, query,
+    query::{Id, Query, one_of},
+    wire::{
+        build::{Build, Builds, Urls},
+        submission::{self, Accepted, MadeSecret, Submission},
+    },
+};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
+
+/// Submit a brief
+///
+/// Keeps the brief and answers at once; what comes of it is found under the returned addresses. With an
+/// `Idempotency-Key`, the same request posted again answers with the same build.
+#[utoipa::path(
+    post, path = "/v1/builds", tag = "builds",
+    params((
+        "Idempotency-Key" = Option<String>, Header,
+        description = "1 to 255 visible ASCII characters, remembered as long as the build",
+    )),
+    request_body = submission::NewBuild,
+    responses(
+        (status = 202, description = "Accepted", body = Accepted, headers(
+            ("Location" = String, description = "The address of the build"),
+            ("Idempotent-Replayed" = String, description = "`true` if the build was there already"),
+        )),
+        (status = 400, description = "`malformed_json` with line and column, or `bad_idempotency_key`"),
+        (status = 408, description = "`body_too_slow`"),
+        (status = 409, description = "`idempotency_key_reused`: the key came with another body before"),
+        (status = 413, description = "`too_large`: more than 1 MiB"),
+        (status = 415, description = "`unsupported_media_type`: not `application/json`"),
+        (status = 422, description = "`invalid_request`: every bad field is named in `detail.fields`"),
+    ),
+)]
+pub async fn submit(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body::Json(body): body::Json,
+) -> Result<Response, Error> {
+    let key = idempotency_key(&headers)?;
+    let asked = Submission::read(&body, &api.settings.webhook_targets)
+        .map_err(|faults| Error::invalid(&faults))?;
+    let wants_secret = asked.webhook.as_ref().is_some_and(|webhook| webhook.secret.is_none());
+    let approval = asked.require_approval.unwrap_or(api.settings.approval_required);
+
+    let submitted = api
+        .store
+        .submit(NewBuild {
+            id: draw::id(),
+            tenant: TENANT.to_owned(),
+            brief: Brief { require_approval: approval, ..asked.brief },
+            idempotency: key
+                .map(|key| Idempotency { key, request_hash: submission::request_hash(&body) }),
+            webhook: endpoint(&api, asked.webhook),
+        })
+        .await?;
+    (api.nudge)();
+
+    let build = submitted.build();
+    let urls = Urls::of(build);
+    let mut response = StatusCode::ACCEPTED.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Ok(location) = HeaderValue::from_str(&urls.this) {
+        headers.insert(header::LOCATION, location);
+    }
+    if matches!(submitted, Submitted::Again(_)) {
+        headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    }
+    let accepted = Accepted {
+        id: build.id.to_string(),
+        state: build.state.into(),
+        created_at: build.created_at.into(),
+        webhook: wants_secret.then(|| made_secret(&api, build)).flatten(),
+        urls,
+    };
+    let (parts, _) = response.into_parts();
+    Ok((parts, Json(accepted)).into_response())
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
+    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    key.to_str()
+        .ok()
+        .filter(|key| (1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.len()))
+        .filter(|key| key.bytes().all(|byte| byte.is_ascii_graphic()))
+        .map(|key| Some(key.to_owned()))
+        .ok_or_else(|| {
+            Error::bad_request(
+                "bad_idempotency_key",
+                format!("Idempotency-Key must have 1 to {IDEMPOTENCY_KEY_CHARS_MAX} visible ASCII characters"),
+            )
+        })
+}
+
+/// The endpoint of a new build: the one that was asked for, else the operator's.
+fn endpoint(api: &Api, asked: Option<submission::Webhook>) -> Option<NewEndpoint> {
+    let settings = &api.settings;
+    let (url, secret, events) = match asked {
+        Some(webhook) => (webhook.url, webhook.secret, webhook.events),
+        None => (settings.default_webhook_url.clone()?, None, Vec::new()),
+    };
+    let secret = secret
+        .or_else(|| settings.default_webhook_secret.clone())
+        .unwrap_or_else(submission::draw_secret);
+    Some(NewEndpoint { id: draw::id::<EndpointId>(), url: url.to_string(), secret, events })
+}
+
+/// The secret that was made for a build, unless it is the operator's, which no client may see.
+fn made_secret(api: &Api, build: &store::Build) -> Option<MadeSecret> {
+    let webhook = build.webhook.as_ref()?;
+    let same = |operators: &SecretString| -> bool {
+        let ours = operators.expose_secret().as_bytes();
+        ours.ct_eq(webhook.secret.expose_secret().as_bytes()).into()
+    };
+    if api.settings.default_webhook_secret.as_ref().is_some_and(same) {
+        return None;
+    }
+    Some(MadeSecret { url: webhook.url.clone(), secret: webhook.secret.expose_secret().to_owned() })
+}
+
+/// List builds
+///
+/// Newest first.
+#[utoipa::path(
+    get, path = "/v1/builds", tag = "builds",
+    params(
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "10 if absent"),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
+        ("state" = Option<crate::wire::BuildState>, Query),
+        ("project_id" = Option<String>, Query),
+    ),
+    responses(
+        (status = 200, body = Builds),
+        (status = 400, description = "`bad_query`: every bad parameter is named in `detail.fields`"),
+    ),
+)]
+pub async fn list(State(api): State<Api>, mut query: Query) -> Result<Json<Builds>, Error> {
+    let words = build::State::ALL.iter().map(|state| state.as_str());
+    let wanted = BuildsWanted {
+        tenant: TENANT.to_owned(),
+        state: query.parsed("state", one_of(words)),
+        project_id: query.text("project_id"),
+        limit: query.limit(),
+        after: query.cursor(),
+    };
+    query.finish()?;
+
+    let page = api.store.builds(&wanted).await?;
+    let next_cursor = page.rows.last().filter(|_| page.next).map(|build| query::cursor(build.id));
+    Ok(Json(Builds { builds: page.rows.into_iter().map(Build::from).collect(), next_cursor }))
+}
+
+/// Look at a build
+#[utoipa::path(
+    get, path = "/v1/builds/{id}", tag = "builds",
+    params(("id" = String, Path, description = "`bld_...`")),
+    responses((status = 200, body = Build)),
+)]
+pub async fn show(
+    State(api): State<Api>,
+    Id(id): Id<BuildId>,
+    query: Query,
+) -> Result<Json<Build>, Error> {
+    query.finish()?;
+    let build = api.store.build(id).await?;
+    let notes = match build.plan {
+        Some(plan) => Some(api.store.plan(plan).await?.notes),
+        None => None,
+    };
+    Ok(Json(Build { notes, ..Build::from(build) }))
+}
+
+/// Cancel a build
+///
+/// Every task that is not final is cancelled; what was written is kept. A build that was cancelled
+/// already is answered as it is.
+#[utoipa::path(
+    post, path = "/v1/builds/{id}/cancel", tag = "builds",
+    params(("id" = String, Path, description = "`bld_...`")),
+    responses(
+        (status = 200, body = Build),
+        (status = 409, description = "`build_is_final`: it has completed or failed"),
+    ),
+)]
+pub async fn cancel(
+    State(api): State<Api>,
+    Id(id): Id<BuildId>,
+    query: Query,
+) -> Result<Json<Build>, Error> {
+    query.finish()?;
+    let build = api.store.cancel_build(id).await?;
+    (api.nudge)();
+    Ok(Json(build.into()))
+}
+
+/// Retry a build
+///
+/// Runs again only what failed, was skipped or cancelled. A build without an adopted plan is planned
+/// anew.
+#[utoipa::path(
+    post, path = "/v1/builds/{id}/retry", tag = "builds",
+    params(("id" = String, Path, description = "`bld_...`")),
+    responses(
+        (status = 202, body = Build),
+        (status = 409, description = "`build_not_retryable`: it has neither failed nor been cancelled"),
+    ),
+)]
+pub async fn retry(
+    State(api): State<Api>,
+    Id(id): Id<BuildId>,
+    query: Query,
+) -> Result<(StatusCode, Json<Build>), Error> {
+    query.finish()?;
+    let build = api.store.retry_build(id).await?;
+    (api.nudge)();
+    Ok((StatusCode::ACCEPTED, Json(build.into())))
+}

@@ -1,0 +1,96 @@
+//! Deliveries: what was told to whom, why it failed, and telling it once more.
+
+use axum::{Json, extract::State, http::StatusCode};
+use buildfleet::{
+    domain::{
+        delivery,
+        id::{BuildId, DeliveryId},
+    },
+    store::DeliveriesWanted,
+};
+
+use crate::{
+    Api, Error,
+    auth::TENANT,
+    query,
+    query::{Id, Query, one_of},
+    wire::delivery::{Deliveries, Delivery, DeliveryAttempt, DeliveryWithAttempts},
+};
+
+/// List deliveries
+///
+/// Newest first.
+#[utoipa::path(
+    get, path = "/v1/deliveries", tag = "deliveries",
+    params(
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "10 if absent"),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
+        ("build" = Option<String>, Query, description = "Only of this build: `bld_...`"),
+        ("state" = Option<crate::wire::DeliveryState>, Query),
+    ),
+    responses(
+        (status = 200, body = Deliveries),
+        (status = 400, description = "`bad_query`: every bad parameter is named in `detail.fields`"),
+    ),
+)]
+pub async fn list(State(api): State<Api>, mut query: Query) -> Result<Json<Deliveries>, Error> {
+    let words = delivery::State::ALL.iter().map(|state| state.as_str());
+    let wanted = DeliveriesWanted {
+        tenant: TENANT.to_owned(),
+        build: query.parsed::<BuildId>("build", "the id of a build"),
+        state: query.parsed("state", one_of(words)),
+        limit: query.limit(),
+        after: query.cursor(),
+    };
+    query.finish()?;
+
+    let page = api.store.deliveries(&wanted).await?;
+    let next_cursor =
+        page.rows.last().filter(|_| page.next).map(|delivery| query::cursor(delivery.id));
+    Ok(Json(Deliveries {
+        deliveries: page.rows.into_iter().map(Delivery::from).collect(),
+        next_cursor,
+    }))
+}
+
+/// Look at a delivery and its attempts
+#[utoipa::path(
+    get, path = "/v1/deliveries/{id}", tag = "deliveries",
+    params(("id" = String, Path, description = "`dlv_...`")),
+    responses((status = 200, body = DeliveryWithAttempts)),
+)]
+pub async fn show(
+    State(api): State<Api>,
+    Id(id): Id<DeliveryId>,
+    query: Query,
+) -> Result<Json<DeliveryWithAttempts>, Error> {
+    query.finish()?;
+    let delivery = api.store.delivery(id).await?;
+    let attempts = api.store.delivery_attempts(id).await?;
+    Ok(Json(DeliveryWithAttempts {
+        delivery: delivery.into(),
+        attempts: attempts.into_iter().map(DeliveryAttempt::from).collect(),
+    }))
+}
+
+/// Deliver once more
+///
+/// Sends a delivery again that was delivered or given up, with as many attempts as the first time.
+#[utoipa::path(
+    post, path = "/v1/deliveries/{id}/redeliver", tag = "deliveries",
+    params(("id" = String, Path, description = "`dlv_...`")),
+    responses(
+        (status = 202, body = Delivery),
+        (status = 409, description = "`delivery_not_final`: it is still being delivered"),
+    ),
+)]
+pub async fn redeliver(
+    State(api): State<Api>,
+    Id(id): Id<DeliveryId>,
+    query: Query,
+) -> Result<(StatusCode, Json<Delivery>), Error> {
+    query.finish()?;
+    let delivery = api.store.redeliver(id).await?;
+    (api.nudge)();
+    Ok((StatusCode::ACCEPTED, Json(delivery.into())))
+}

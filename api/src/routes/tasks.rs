@@ -1,0 +1,52 @@
+//! Tasks: what is done, and every attempt at it.
+
+use axum::{Json, extract::State};
+use buildfleet::domain::id::{BuildId, TaskId};
+
+use crate::{
+    Api, Error,
+    query::{Id, Query},
+    wire::plan::{Attempt, Task, TaskWithAttempts, Tasks},
+};
+
+/// List a build's tasks
+///
+/// All of the newest plan, in its order; none before there is a plan. Together they are the graph, so
+/// they come in one piece.
+#[utoipa::path(
+    get, path = "/v1/builds/{id}/tasks", tag = "tasks",
+    params(("id" = String, Path, description = "`bld_...`")),
+    responses((status = 200, body = Tasks)),
+)]
+pub async fn of_build(
+    State(api): State<Api>,
+    Id(id): Id<BuildId>,
+    query: Query,
+) -> Result<Json<Tasks>, Error> {
+    query.finish()?;
+    let tasks = match api.store.build(id).await?.plan {
+        Some(_) => api.store.tasks(id).await?,
+        None => Vec::new(),
+    };
+    Ok(Json(Tasks { tasks: tasks.into_iter().map(Task::from).collect() }))
+}
+
+/// Look at a task and its attempts
+#[utoipa::path(
+    get, path = "/v1/tasks/{id}", tag = "tasks",
+    params(("id" = String, Path, description = "`tsk_...`")),
+    responses((status = 200, body = TaskWithAttempts)),
+)]
+pub async fn show(
+    State(api): State<Api>,
+    Id(id): Id<TaskId>,
+    query: Query,
+) -> Result<Json<TaskWithAttempts>, Error> {
+    query.finish()?;
+    let task = api.store.task(id).await?;
+    let attempts = api.store.task_attempts(id).await?;
+    Ok(Json(TaskWithAttempts {
+        task: task.into(),
+        attempts: attempts.into_iter().map(Attempt::from).collect(),
+    }))
+}
