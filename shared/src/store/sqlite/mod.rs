@@ -17,6 +17,8 @@ mod files;
 mod deliveries;
 mod outbox;
 mod fleet;
+#[cfg(feature = "conformance")]
+mod ageing;
 
 use std::{path::Path, str::FromStr, time::Duration};
 

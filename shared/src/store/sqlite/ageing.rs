@@ -1,0 +1,37 @@
+//! The clock of a store under test, put forward.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::AssertSqlSafe;
+
+use super::Sqlite;
+use crate::store::conformance::Ageing;
+
+#[async_trait]
+impl Ageing for Sqlite {
+    async fn age(&self, by: Duration) {
+        let by = i64::try_from(by.as_millis()).expect("tests age by hours");
+        let mut tx = self.begin().await.expect("the store under test answers");
+        // The columns are found by their names, so that a migration cannot be forgotten here.
+        let columns: Vec<(String, String)> = sqlx::query_as(
+            "select m.name, c.name
+               from sqlite_schema m join pragma_table_info(m.name) c
+              where m.type = 'table'
+                and m.name not like '\\_sqlx%' escape '\\'
+                and (c.name = 'at' or c.name like '%\\_at' escape '\\'
+                     or c.name like '%\\_until' escape '\\')",
+        )
+        .fetch_all(tx.db())
+        .await
+        .expect("the schema is readable");
+        for (table, column) in columns {
+            sqlx::query(AssertSqlSafe(format!("update {table} set {column} = {column} - $1")))
+                .bind(by)
+                .execute(tx.db())
+                .await
+                .expect("an instant can be moved");
+        }
+        tx.commit().await.expect("the store under test answers");
+    }
+}
