@@ -1,1 +1,3 @@
-fn main() {}
+//! The fleet under test, one binary.
+
+mod store;

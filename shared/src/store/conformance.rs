@@ -44,7 +44,7 @@ pub trait Ageing: Store {
 }
 
 /// Makes a `#[tokio::test]` of every promise. `$fresh` names an `async fn` in scope that opens an
-/// empty store of its own for each test.
+/// empty store of its own for each test, and answers with it and with what has to live as long.
 #[macro_export]
 macro_rules! store_conformance {
     ($fresh:ident) => {
@@ -161,7 +161,7 @@ macro_rules! store_conformance {
         mod $module {$(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $promise() {
-                let store = super::$fresh().await;
+                let (store, _kept) = super::$fresh().await;
                 $crate::store::conformance::$module::$promise(&store).await;
             }
         )+}
