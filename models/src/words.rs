@@ -63,6 +63,10 @@ const JOINED: &[(&str, &str)] = &[
     ("follow-ups", "followups"),
 ];
 
+/// Small words that French and Italian tie to the next word.
+const ELIDED: &[&str] =
+    &["l", "d", "qu", "j", "n", "s", "c", "m", "t", "un", "dell", "all", "nell", "sull", "dall"];
+
 /// Cuts a text into tokens.
 pub fn tokens(text: &str) -> Vec<Token> {
     let mut found: Vec<Token> = Vec::new();
@@ -110,7 +114,16 @@ fn push_word(found: &mut Vec<Token>, text: &str, start: usize, end: usize) {
         found.push(Token { kind: Kind::Word, text: (*joined).into(), capital, start, end });
         return;
     }
-    for part in spelled.split('-').filter(|part| !part.is_empty()) {
+    // `l'auteur` and `dell'ospite` are two words; `don't` is one.
+    let (small, spelled) = match fold(raw).split_once('\'') {
+        Some((small, rest)) if ELIDED.contains(&small) && rest.len() > 1 => {
+            (Some(small.to_owned()), rest.replace('\'', ""))
+        }
+        _ => (None, spelled),
+    };
+    for part in
+        small.as_deref().into_iter().chain(spelled.split('-')).filter(|part| !part.is_empty())
+    {
         let digits = part.chars().all(|ch| ch.is_ascii_digit() || ch == '.');
         let kind = if digits { Kind::Number } else { Kind::Word };
         found.push(Token { kind, text: part.to_owned(), capital, start, end });

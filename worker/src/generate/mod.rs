@@ -6,6 +6,8 @@
 
 pub mod spec;
 pub mod naming;
+pub mod spec_check;
+pub mod reserved;
 mod fastapi;
 mod express;
 mod python_cli;

@@ -1,0 +1,472 @@
+//! From what was found in a brief to entities that keep the promises of `Spec`.
+
+use std::collections::HashMap;
+
+use super::fields;
+use super::lexicon::{Link, Noun, lexicon};
+use super::names::Names;
+use super::scan::{Found, Scan, Strength, Tie};
+use super::text::Word;
+use crate::generate::reserved::is_reserved_field;
+use crate::generate::spec::{Action, Cardinality, Condition, Entity, Field, Relation, Set};
+use crate::generate::spec_check::{condition_holds, set_fits};
+
+/// More records than this are more than one project should begin with.
+pub const ENTITIES_MAX: usize = 12;
+/// More fields than this make no form that people fill in.
+pub const FIELDS_MAX: usize = 20;
+
+/// The entities, in dependency order, and sentences on what was left out.
+#[derive(Debug, Default)]
+pub struct Assembled {
+    pub entities: Vec<Entity>,
+    pub notes: Vec<String>,
+}
+
+/// What becomes one entity.
+struct Chosen<'a> {
+    name: String,
+    noun: Option<&'static Noun>,
+    fields: &'a [Field],
+    ones: &'a [String],
+    /// Its place in the scan, where it comes from there.
+    found: Option<usize>,
+}
+
+/// Builds entities of the found records at least this strong, of what verbs tell, and of others.
+pub fn assemble(
+    scan: &Scan,
+    words: &[Word],
+    least: Strength,
+    verbs: bool,
+    others: &[String],
+    skip: &[&str],
+) -> Assembled {
+    let mut notes = Vec::new();
+    let mut chosen = choose(scan, least, skip, &mut notes);
+    add_others(&mut chosen, others);
+    if verbs {
+        add_verbs(&mut chosen, scan);
+    }
+    let mut names = Names::default();
+    let mut entities: Vec<Entity> = Vec::new();
+    let mut index: HashMap<String, usize> = HashMap::new();
+    let mut by_found: HashMap<usize, usize> = HashMap::new();
+    for (at, one) in chosen.iter().enumerate() {
+        let wanted = one.noun.map(|noun| noun.plural.as_str());
+        let (name, plural) = names.claim(&one.name, wanted);
+        index.insert(one.name.clone(), at);
+        if let Some(found) = one.found {
+            by_found.insert(found, at);
+        }
+        let about = match one.noun {
+            Some(noun) => noun.about.clone(),
+            None => about(&name),
+        };
+        entities.push(Entity {
+            name,
+            plural,
+            about,
+            fields: Vec::new(),
+            relations: Vec::new(),
+            actions: Vec::new(),
+        });
+    }
+    relate(&chosen, scan, &index, &by_found, &mut entities);
+    for (one, entity) in chosen.iter().zip(&mut entities) {
+        fill(one, entity, words, &mut notes);
+    }
+    Assembled { entities: ordered(entities), notes }
+}
+
+fn choose<'a>(
+    scan: &'a Scan,
+    least: Strength,
+    skip: &[&str],
+    notes: &mut Vec<String>,
+) -> Vec<Chosen<'a>> {
+    let mut strong: Vec<(usize, &Found)> = scan
+        .found
+        .iter()
+        .enumerate()
+        .filter(|(_, found)| found.strength >= least && !skip.contains(&found.name.as_str()))
+        .collect();
+    if strong.len() > ENTITIES_MAX {
+        strong.sort_by_key(|(at, found)| (std::cmp::Reverse(found.strength), *at));
+        let cut: Vec<String> = strong[ENTITIES_MAX..]
+            .iter()
+            .take(12)
+            .map(|(_, found)| models::inflect::plural(&found.name).replace('_', " "))
+            .collect();
+        let more = if strong.len() > ENTITIES_MAX + 12 { " and others" } else { "" };
+        notes.push(format!(
+            "The brief names more kinds of records than one project begins with; left out: {}{more}.",
+            cut.join(", ")
+        ));
+        strong.truncate(ENTITIES_MAX);
+        strong.sort_by_key(|(at, _)| *at);
+    }
+    strong
+        .into_iter()
+        .map(|(at, found)| Chosen {
+            name: found.name.clone(),
+            noun: found.noun,
+            fields: &found.fields,
+            ones: &found.ones,
+            found: Some(at),
+        })
+        .collect()
+}
+
+fn add_others(chosen: &mut Vec<Chosen<'_>>, others: &[String]) {
+    for other in others {
+        if !chosen.iter().any(|one| one.name == *other) && chosen.len() < ENTITIES_MAX {
+            chosen.push(Chosen {
+                name: other.clone(),
+                noun: lexicon().named(other),
+                fields: &[],
+                ones: &[],
+                found: None,
+            });
+        }
+    }
+}
+
+/// `members can borrow books` tells of loans, where there is something to borrow.
+fn add_verbs(chosen: &mut Vec<Chosen<'_>>, scan: &Scan) {
+    for noun in &scan.verbs {
+        let has_object = noun.of.iter().any(|link| {
+            link.targets.iter().any(|target| {
+                chosen
+                    .iter()
+                    .any(|one| one.name == *target && !one.noun.is_some_and(|noun| noun.agent))
+            })
+        });
+        let known = chosen.iter().any(|one| one.name == noun.name);
+        if has_object && !known && chosen.len() < ENTITIES_MAX {
+            chosen.push(Chosen {
+                name: noun.name.clone(),
+                noun: Some(noun),
+                fields: &[],
+                ones: &[],
+                found: None,
+            });
+        }
+    }
+}
+
+fn about(name: &str) -> String {
+    let words = name.replace('_', " ");
+    let article = if words.starts_with(['a', 'e', 'i', 'o', 'u']) { "An" } else { "A" };
+    format!("{article} {words}.")
+}
+
+/// Relations that the words tell, then those that lie in the nature of the nouns.
+fn relate(
+    chosen: &[Chosen<'_>],
+    scan: &Scan,
+    index: &HashMap<String, usize>,
+    by_found: &HashMap<usize, usize>,
+    entities: &mut [Entity],
+) {
+    for (first, second, tie) in &scan.ties {
+        let (Some(&first), Some(&second)) = (by_found.get(first), by_found.get(second)) else {
+            continue;
+        };
+        tell(chosen, first, second, *tie, scan, by_found, entities);
+    }
+    for (at, one) in chosen.iter().enumerate() {
+        for other in one.ones {
+            if let Some(&other) = index.get(other)
+                && other != at
+                && !related(entities, at, other)
+                && !related(entities, other, at)
+            {
+                let link = natural(chosen, at, other);
+                belong(entities, at, other, link.0, link.1);
+            }
+        }
+    }
+    for (at, one) in chosen.iter().enumerate() {
+        let Some(noun) = one.noun else { continue };
+        for link in &noun.of {
+            natural_link(at, link, index, entities);
+        }
+        for (target, unless) in &noun.many {
+            if let Some(&other) = index.get(target)
+                && unless.as_ref().is_none_or(|unless| !index.contains_key(unless))
+                && other != at
+                && !related(entities, at, other)
+                && !related(entities, other, at)
+            {
+                link_many(entities, at, other);
+            }
+        }
+    }
+}
+
+fn tell(
+    chosen: &[Chosen<'_>],
+    first: usize,
+    second: usize,
+    tie: Tie,
+    scan: &Scan,
+    by_found: &HashMap<usize, usize>,
+    entities: &mut [Entity],
+) {
+    if related(entities, first, second) || related(entities, second, first) {
+        return;
+    }
+    let turned_too = tie == Tie::Belongs
+        && scan.ties.iter().any(|(a, b, other)| {
+            *other == Tie::Belongs
+                && by_found.get(a) == Some(&second)
+                && by_found.get(b) == Some(&first)
+        });
+    // Each has many of the other.
+    if tie == Tie::ManyToMany || turned_too {
+        link_many(entities, first, second);
+        return;
+    }
+    let (role, required) = natural(chosen, first, second);
+    let person = chosen[second].noun.is_some_and(|noun| noun.agent);
+    match tie {
+        Tie::Assigned if person => {
+            belong(entities, first, second, Some("assignee".to_owned()), false);
+        }
+        Tie::Assigned => belong(entities, first, second, role, false),
+        _ => {
+            let named = role.is_some();
+            belong(entities, first, second, role, required || !named);
+        }
+    }
+}
+
+/// The role and the need that the lexicon gives a relation; needed where it knows none.
+fn natural(chosen: &[Chosen<'_>], first: usize, second: usize) -> (Option<String>, bool) {
+    let target = &chosen[second].name;
+    let link = chosen[first]
+        .noun
+        .and_then(|noun| noun.of.iter().find(|link| link.targets.contains(target)));
+    match link {
+        Some(link) => (link.role.clone(), link.required),
+        None => (None, true),
+    }
+}
+
+fn natural_link(at: usize, link: &Link, index: &HashMap<String, usize>, entities: &mut [Entity]) {
+    let present: Vec<usize> =
+        link.targets.iter().filter_map(|target| index.get(target)).copied().collect();
+    // One of several is meant: a role is one's, and a comment is on a post or on a photo.
+    let people = link.role.is_some()
+        || link.targets.iter().any(|target| lexicon().named(target).is_some_and(|noun| noun.agent));
+    let taken = if people { &present[..present.len().min(1)] } else { &present[..] };
+    if people && present.iter().any(|other| related(entities, at, *other)) && link.role.is_none() {
+        return;
+    }
+    for &other in taken {
+        let loops = other != at && related(entities, other, at);
+        let told = other != at && related(entities, at, other) && link.role.is_none();
+        if loops || told {
+            continue;
+        }
+        let required = link.required && taken.len() == 1;
+        belong(entities, at, other, link.role.clone(), required);
+    }
+}
+
+fn related(entities: &[Entity], from: usize, to: usize) -> bool {
+    entities[from].relations.iter().any(|relation| relation.target == entities[to].name)
+}
+
+fn belong(entities: &mut [Entity], from: usize, to: usize, role: Option<String>, required: bool) {
+    let target = entities[to].name.clone();
+    let name = match role {
+        Some(role) => role,
+        None if from == to => "parent".to_owned(),
+        None => target.clone(),
+    };
+    let relation = Relation {
+        name,
+        target,
+        cardinality: Cardinality::BelongsTo,
+        required: required && from != to,
+    };
+    push(&mut entities[from], relation);
+}
+
+fn link_many(entities: &mut [Entity], from: usize, to: usize) {
+    if from == to {
+        return;
+    }
+    let target = entities[to].name.clone();
+    let relation = Relation {
+        name: target.clone(),
+        target,
+        cardinality: Cardinality::ManyToMany,
+        required: false,
+    };
+    push(&mut entities[from], relation);
+}
+
+fn push(entity: &mut Entity, relation: Relation) {
+    let free = is_reserved_field(&relation.name) && relation.name != "user";
+    if !free && !entity.relations.iter().any(|known| known.name == relation.name) {
+        entity.relations.push(relation);
+    }
+}
+
+/// Gives an entity its fields and the actions that they allow.
+fn fill(one: &Chosen<'_>, entity: &mut Entity, words: &[Word], notes: &mut Vec<String>) {
+    let natural: Vec<Field> = match one.noun {
+        Some(noun) => noun
+            .fields
+            .iter()
+            .filter(|given| {
+                !entity.relations.iter().any(|relation| given.unless.contains(&relation.target))
+            })
+            .map(|given| given.field.clone())
+            .collect(),
+        None => fields::generic(&one.name),
+    };
+    let mut kept: Vec<Field> = Vec::new();
+    // One field that a brief tells is an addition; two are a list.
+    if one.fields.len() < 2 {
+        kept.extend(natural.iter().cloned());
+        for field in one.fields {
+            match kept.iter_mut().find(|known| known.name == field.name) {
+                Some(known) => known.required |= field.required && one.noun.is_none(),
+                None => kept.push(Field { required: false, ..field.clone() }),
+            }
+        }
+    } else {
+        kept.extend(one.fields.iter().map(|field| known_better(field, &natural)));
+    }
+    kept.retain(|field| {
+        !entity.relations.iter().any(|relation| {
+            field.name == relation.name
+                || field.name == relation.target
+                || field.name == format!("{}_id", relation.name)
+                || field.name == format!("{}_name", relation.name)
+        })
+    });
+    if kept.is_empty() {
+        kept = fields::generic("").into_iter().take(2).collect();
+        kept.retain(|field| !entity.relations.iter().any(|relation| relation.name == field.name));
+    }
+    if kept.len() > FIELDS_MAX {
+        let cut: Vec<&str> = kept[FIELDS_MAX..].iter().map(|field| field.name.as_str()).collect();
+        notes.push(format!(
+            "The brief gives {} more fields than a record begins with; left out: {}.",
+            entity.plural.replace('_', " "),
+            cut.join(", ")
+        ));
+        kept.truncate(FIELDS_MAX);
+    }
+    entity.fields = kept;
+    for action in one.noun.map(|noun| noun.actions.as_slice()).unwrap_or_default() {
+        act(action, entity, &natural, words);
+    }
+}
+
+/// A field as the brief tells it, with what the lexicon knows of it where the brief is silent.
+fn known_better(field: &Field, natural: &[Field]) -> Field {
+    use crate::generate::spec::Kind;
+    match natural.iter().find(|known| known.name == field.name) {
+        Some(known) => {
+            let told =
+                matches!(field.kind, Kind::Choice { .. } | Kind::Integer { .. } | Kind::Boolean)
+                    && field.kind != fields::kind_of_name(&field.name);
+            let kind = if told { field.kind.clone() } else { known.kind.clone() };
+            Field {
+                name: field.name.clone(),
+                kind,
+                required: field.required || known.required,
+                unique: field.unique || known.unique,
+            }
+        }
+        None => field.clone(),
+    }
+}
+
+/// Adds an action where the fields allow it; a verb that the brief says brings its fields along.
+fn act(action: &Action, entity: &mut Entity, natural: &[Field], words: &[Word]) {
+    let verb = action.name.split('_').next().unwrap_or_default();
+    let stem = verb.strip_suffix('e').unwrap_or(verb);
+    let said = words.iter().any(|word| word.text.starts_with(stem));
+    if said {
+        for name in touched(action) {
+            let missing = !entity.fields.iter().any(|field| field.name == name)
+                && !entity.relations.iter().any(|relation| relation.name == name);
+            if missing
+                && entity.fields.len() < FIELDS_MAX
+                && let Some(field) = natural.iter().find(|field| field.name == name)
+            {
+                entity.fields.push(field.clone());
+            }
+        }
+    }
+    let sets: Vec<Set> = action.sets.iter().filter(|set| set_fits(entity, set)).cloned().collect();
+    let holds = action.requires.as_ref().is_none_or(|condition| condition_holds(entity, condition));
+    if !sets.is_empty() && holds {
+        entity.actions.push(Action { sets, ..action.clone() });
+    }
+}
+
+/// The fields that an action reads or writes.
+fn touched(action: &Action) -> Vec<&str> {
+    let mut names: Vec<&str> = action
+        .sets
+        .iter()
+        .map(|set| match set {
+            Set::Now { field } | Set::Boolean { field, .. } | Set::Choice { field, .. } => field,
+        })
+        .map(String::as_str)
+        .collect();
+    names.extend(action.requires.as_ref().map(|condition| match condition {
+        Condition::Empty { field }
+        | Condition::OneOf { field, .. }
+        | Condition::Equal { field, .. }
+        | Condition::Positive { field } => field.as_str(),
+    }));
+    names
+}
+
+/// Puts each entity after those it needs; where they need each other in a circle, an optional
+/// relation gives way before a required one.
+fn ordered(mut waiting: Vec<Entity>) -> Vec<Entity> {
+    let mut placed: Vec<Entity> = Vec::with_capacity(waiting.len());
+    while !waiting.is_empty() {
+        let free = waiting.iter().position(|entity| {
+            entity.relations.iter().all(|relation| {
+                relation.target == entity.name
+                    || placed.iter().any(|other| other.name == relation.target)
+            })
+        });
+        match free {
+            Some(at) => placed.push(waiting.remove(at)),
+            None => break_circle(&mut waiting),
+        }
+    }
+    placed
+}
+
+fn break_circle(waiting: &mut [Entity]) {
+    let names: Vec<String> = waiting.iter().map(|entity| entity.name.clone()).collect();
+    let blocks = |entity: &Entity, relation: &Relation| {
+        relation.target != entity.name && names.contains(&relation.target)
+    };
+    for wanted in [false, true] {
+        // The last named gives way: what is named first is what the brief is about.
+        for entity in waiting.iter_mut().rev() {
+            let at = entity
+                .relations
+                .iter()
+                .position(|relation| relation.required == wanted && blocks(entity, relation));
+            if let Some(at) = at {
+                entity.relations.remove(at);
+                return;
+            }
+        }
+    }
+}

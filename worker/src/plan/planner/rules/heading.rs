@@ -1,0 +1,233 @@
+//! The title, the slug and the summary of a project.
+
+use models::language::Language;
+use models::words::{kebab, sentences, title};
+
+use super::text::Text;
+use super::tools;
+use crate::generate::spec::{Entity, Stack, Tool};
+
+/// The slug's bound in `Spec`.
+const SLUG_BYTES_MAX: usize = 40;
+/// One line of a README.
+const SUMMARY_CHARS_MAX: usize = 160;
+
+/// A name for people, and the same for folders.
+pub fn name(
+    prompt: &str,
+    heading: Option<&str>,
+    entities: &[Entity],
+    tools: &[Tool],
+    domain: Option<&str>,
+) -> (String, String) {
+    let titled = called(prompt)
+        .or_else(|| heading.map(|words| cut(&title(words), 40)))
+        .or_else(|| domain.map(title))
+        .or_else(|| of_tools(tools))
+        .unwrap_or_else(|| of_entities(entities));
+    let slug = kebab(&titled, SLUG_BYTES_MAX);
+    if slug.is_empty() {
+        let titled = of_tools(tools).unwrap_or_else(|| of_entities(entities));
+        let slug = kebab(&titled, SLUG_BYTES_MAX);
+        return (titled, slug);
+    }
+    (titled, slug)
+}
+
+fn of_tools(tools: &[Tool]) -> Option<String> {
+    let first = tools.first()?;
+    Some(match tools.len() {
+        1 => tools::title(*first).to_owned(),
+        _ => format!("{} and More", tools::title(*first)),
+    })
+}
+
+fn of_entities(entities: &[Entity]) -> String {
+    match entities {
+        [] => "Project".to_owned(),
+        [only] => title(&only.plural),
+        [first, second] => format!("{} and {}", title(&first.plural), title(&second.plural)),
+        [first, ..] => format!("{} and More", title(&first.plural)),
+    }
+}
+
+/// `called Bookworm`, `named "My Shop"`: up to four words that begin like a name.
+fn called(prompt: &str) -> Option<String> {
+    const CUES: &[&str] = &[
+        " called ",
+        " named ",
+        " titled ",
+        " namens ",
+        " appelée ",
+        " appelé ",
+        " llamada ",
+        " llamado ",
+        " chiamata ",
+        " chiamato ",
+        " chamado ",
+        " chamada ",
+        " genaamd ",
+    ];
+    let start = CUES.iter().filter_map(|cue| prompt.find(cue).map(|at| at + cue.len())).min()?;
+    let rest = prompt[start..].trim_start();
+    let quote = rest.chars().next().filter(|ch| "\"'“‘«`„*".contains(*ch));
+    let name: String = match quote {
+        Some(quote) => rest[quote.len_utf8()..]
+            .trim_start_matches('*')
+            .chars()
+            .take_while(|ch| !"\"'”’»`“*\n".contains(*ch))
+            .take(60)
+            .collect(),
+        None => {
+            let mut words: Vec<&str> = Vec::new();
+            for word in rest.split_whitespace().take(4) {
+                let bare = word.trim_matches(|ch: char| !ch.is_alphanumeric());
+                let named =
+                    bare.chars().next().is_some_and(|ch| ch.is_uppercase() || ch.is_ascii_digit());
+                if bare.is_empty() || (!words.is_empty() && !named) {
+                    break;
+                }
+                words.push(bare);
+                if word.ends_with(|ch: char| !ch.is_alphanumeric()) {
+                    break;
+                }
+            }
+            words.join(" ")
+        }
+    };
+    let name: String = name
+        .chars()
+        .map(|ch| if ch.is_alphanumeric() || "'&+.".contains(ch) { ch } else { ' ' })
+        .collect();
+    let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
+    // A name in small letters is a word like any other, unless it was put in quotes.
+    let name = if name.contains(char::is_uppercase) { name } else { title(&name) };
+    (!kebab(&name, SLUG_BYTES_MAX).is_empty()).then(|| cut(&name, 40))
+}
+
+fn cut(text: &str, chars_max: usize) -> String {
+    let mut kept = String::new();
+    for word in text.split_whitespace() {
+        if kept.chars().count() + word.chars().count() + 1 > chars_max && !kept.is_empty() {
+            break;
+        }
+        if !kept.is_empty() {
+            kept.push(' ');
+        }
+        kept.extend(word.chars().take(chars_max));
+    }
+    kept
+}
+
+/// One sentence on what the software is for: the brief's first where it is a good one.
+pub fn summary(
+    text: &Text,
+    stack: Stack,
+    entities: &[Entity],
+    tools: &[Tool],
+    faithful: bool,
+) -> String {
+    if faithful
+        && text.language == Language::English
+        && let Some(first) = sentences(&text.plain).first()
+        && let Some(said) = stripped(first)
+    {
+        return said;
+    }
+    composed(stack, entities, tools)
+}
+
+/// `Please build me a REST API for …` as `A REST API for …`.
+fn stripped(sentence: &str) -> Option<String> {
+    const ASKING: &[&str] = &[
+        "please",
+        "can",
+        "could",
+        "you",
+        "i",
+        "want",
+        "need",
+        "would",
+        "like",
+        "to",
+        "we",
+        "help",
+        "build",
+        "create",
+        "make",
+        "write",
+        "develop",
+        "design",
+        "implement",
+        "generate",
+        "me",
+        "us",
+        "set",
+        "up",
+        "hey",
+        "hi",
+        "hello",
+        "i'd",
+        "have",
+        "code",
+    ];
+    let clean = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
+    let clean = clean.trim_end_matches(['.', '!', '?', ':', ' ']);
+    let mut rest = clean;
+    while let Some((word, after)) = rest.split_once(' ') {
+        let bare = word.trim_end_matches([',', '!']).to_lowercase();
+        if !ASKING.contains(&bare.as_str()) {
+            break;
+        }
+        rest = after;
+    }
+    let first = rest.split(' ').next()?.to_lowercase();
+    let words = rest.split(' ').count();
+    let plain = rest.chars().all(|ch| ch.is_alphanumeric() || " ,;:'’()-/&%+.!?".contains(ch));
+    let ascii_mostly =
+        rest.chars().filter(|ch| ch.is_ascii()).count() * 10 >= rest.chars().count() * 9;
+    let sound = matches!(first.as_str(), "a" | "an" | "the")
+        && (4..=30).contains(&words)
+        && plain
+        && ascii_mostly
+        && rest.chars().count() < SUMMARY_CHARS_MAX
+        && !rest.contains('?');
+    if !sound {
+        return None;
+    }
+    let mut said: String = rest.chars().take(1).flat_map(char::to_uppercase).collect();
+    said.extend(rest.chars().skip(1));
+    said.push('.');
+    Some(said)
+}
+
+fn composed(stack: Stack, entities: &[Entity], tools: &[Tool]) -> String {
+    let mut names: Vec<String> =
+        entities.iter().take(4).map(|entity| entity.plural.replace('_', " ")).collect();
+    if entities.len() > 4 {
+        names.push("more".to_owned());
+    }
+    let listed = listed(&names);
+    let tooled = listed_tools(tools);
+    match stack {
+        Stack::PythonCli if entities.is_empty() => format!("A command-line tool: {tooled}."),
+        Stack::PythonCli if tools.is_empty() => {
+            format!("A command-line tool that keeps {listed}.")
+        }
+        Stack::PythonCli => format!("A command-line tool that keeps {listed}, with {tooled}."),
+        _ => format!("A REST service that keeps {listed}."),
+    }
+}
+
+fn listed_tools(tools: &[Tool]) -> String {
+    listed(&tools.iter().map(|tool| tools::title(*tool).to_owned()).collect::<Vec<_>>())
+}
+
+/// `a, b and c`.
+pub fn listed(names: &[String]) -> String {
+    match names {
+        [] => "nothing".to_owned(),
+        [only] => only.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}

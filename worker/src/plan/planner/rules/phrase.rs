@@ -1,0 +1,166 @@
+//! Noun phrases: where they begin and end, and what they name.
+
+use models::inflect::{is_plural, singular};
+use models::words::Kind;
+
+use super::lexicon::{Domain, Noun, lexicon};
+use super::text::Word;
+use super::vocabulary::{ADJECTIVES, GENERIC, META, SMALL, TRACKERS, VERBS, is_one_of};
+
+/// A run of words that may name something.
+#[derive(Debug, Clone)]
+pub struct Phrase {
+    pub words: Vec<String>,
+    pub start: usize,
+    pub end: usize,
+    pub plural: bool,
+}
+
+/// Longer runs are sentences without commas.
+const PHRASE_WORDS_MAX: usize = 5;
+
+/// The phrase that begins at a word, leading adjectives left out.
+pub fn phrase_at(words: &[Word], at: usize) -> Option<Phrase> {
+    let mut start = at;
+    while is_plain(words, start) && is_one_of(&words[start].text, ADJECTIVES) {
+        start += 1;
+    }
+    let mut end = start;
+    while end < words.len() && end - start < PHRASE_WORDS_MAX && is_content(words, end) {
+        end += 1;
+    }
+    (end > start).then(|| Phrase {
+        words: words[start..end].iter().map(|word| word.text.clone()).collect(),
+        start,
+        end,
+        plural: is_plural(&words[end - 1].text),
+    })
+}
+
+fn is_plain(words: &[Word], at: usize) -> bool {
+    words.get(at).is_some_and(|word| word.kind == Kind::Word && !word.opaque)
+}
+
+fn is_content(words: &[Word], at: usize) -> bool {
+    let Some(word) = words.get(at) else { return false };
+    if word.kind != Kind::Word || word.opaque || is_one_of(&word.text, SMALL) {
+        return false;
+    }
+    if is_one_of(&word.text, VERBS) {
+        return !is_verb_here(words, at);
+    }
+    true
+}
+
+/// Whether a word that can be a noun and a verb is a verb where it stands.
+fn is_verb_here(words: &[Word], at: usize) -> bool {
+    let word = &words[at].text;
+    let tracker = words.get(at + 1).is_some_and(|next| {
+        next.kind == Kind::Word && (is_one_of(&next.text, TRACKERS) || is_one_of(&next.text, META))
+    });
+    let known =
+        is_noun(words, at) || (is_one_of(word, TRACKERS) && at > 0 && follows_noun(words, at));
+    let before = at.checked_sub(1).map(|before| &words[before]).filter(|w| w.kind == Kind::Word);
+    let modal = before.is_some_and(|before| {
+        is_one_of(
+            &before.text,
+            &[
+                "can", "to", "will", "should", "may", "could", "would", "must", "i", "we", "they",
+                "who", "please",
+            ],
+        )
+    });
+    if modal {
+        return !is_plural(word) || !known;
+    }
+    !(known || tracker && lexicon().noun(&[word]).is_some())
+}
+
+fn follows_noun(words: &[Word], at: usize) -> bool {
+    let before = &words[at - 1];
+    before.kind == Kind::Word && !before.opaque && !is_one_of(&before.text, SMALL)
+}
+
+/// Whether known words begin or end here: `order items`, `blog post`.
+fn is_noun(words: &[Word], at: usize) -> bool {
+    let text = |at: usize| {
+        words.get(at).filter(|word| word.kind == Kind::Word).map(|word| word.text.as_str())
+    };
+    let Some(word) = text(at) else { return false };
+    if lexicon().noun(&[word]).is_some() {
+        return true;
+    }
+    let after = text(at + 1).is_some_and(|next| lexicon().noun(&[word, next]).is_some());
+    let before = at
+        .checked_sub(1)
+        .and_then(text)
+        .is_some_and(|before| lexicon().noun(&[before, word]).is_some());
+    after || before
+}
+
+impl Phrase {
+    pub fn as_strs(&self) -> Vec<&str> {
+        self.words.iter().map(String::as_str).collect()
+    }
+
+    pub fn head(&self) -> &str {
+        self.words.last().map_or("", String::as_str)
+    }
+
+    /// The known noun that the phrase ends with; of several, the longest.
+    pub fn noun(&self) -> Option<&'static Noun> {
+        let words = self.as_strs();
+        (0..words.len()).find_map(|from| lexicon().noun(&words[from..]))
+    }
+
+    /// The domain that the phrase ends with.
+    pub fn domain(&self) -> Option<&'static Domain> {
+        let words = self.as_strs();
+        (0..words.len()).find_map(|from| lexicon().domain(&words[from..]))
+    }
+
+    /// The phrase without the words at its end that are in a list; how many they were.
+    pub fn without_end(&self, list: &[&str]) -> (Phrase, usize) {
+        let mut shorter = self.clone();
+        while shorter.words.last().is_some_and(|word| is_one_of(word, list)) {
+            shorter.words.pop();
+        }
+        let cut = self.words.len() - shorter.words.len();
+        shorter.end -= cut;
+        shorter.plural = is_plural(shorter.head());
+        (shorter, cut)
+    }
+
+    /// A name for a thing that no list knows; `None` where the words name nothing that is kept.
+    pub fn unknown_name(&self) -> Option<String> {
+        let head = self.head();
+        let mut words: Vec<&str> = self.as_strs();
+        words.retain(|word| !is_one_of(word, ADJECTIVES));
+        let sound = |word: &str| {
+            word.len() >= 3
+                && word.chars().all(|ch| ch.is_ascii_lowercase())
+                && word.contains(['a', 'e', 'i', 'o', 'u', 'y'])
+                && !has_consonant_run(word)
+        };
+        let fits = !words.is_empty()
+            && words.len() <= 3
+            && !is_one_of(head, GENERIC)
+            && !is_one_of(head, META)
+            && !is_one_of(head, ADJECTIVES)
+            && !is_one_of(head, TRACKERS)
+            && words.iter().all(|word| sound(word));
+        fits.then(|| singular(&words.join("_")))
+    }
+}
+
+/// Five consonants in a row stand in keys hit by chance, hardly in words.
+fn has_consonant_run(word: &str) -> bool {
+    let mut run = 0;
+    for ch in word.chars() {
+        run = if "aeiouy".contains(ch) { 0 } else { run + 1 };
+        if run >= 5 {
+            return true;
+        }
+    }
+    false
+}

@@ -1,0 +1,683 @@
+//! One walk over the words of a brief: which records it names, with which fields, linked how.
+//!
+//! The walk goes left to right and keeps a mode: what the words before say of the nouns to come.
+//! `manage books, authors` makes records of both; `the screen shows books` hardly. Each record has a
+//! strength, and the caller decides which strengths count.
+
+use models::inflect::singular;
+use models::words::Kind;
+
+use super::fields;
+use super::items::{self, Item, Until};
+use super::lexicon::{Domain, Noun, lexicon};
+use super::phrase::{Phrase, phrase_at};
+use super::text::Word;
+use super::vocabulary::*;
+use crate::generate::spec::Field;
+
+/// A record that a brief may name.
+#[derive(Debug)]
+pub struct Found {
+    /// Snake case and singular, as the brief says it or as the lexicon calls it.
+    pub name: String,
+    pub noun: Option<&'static Noun>,
+    pub strength: Strength,
+    pub fields: Vec<Field>,
+    /// Nouns that each of these has one of, in words of the brief.
+    pub ones: Vec<String>,
+}
+
+/// How plainly a brief makes a record of a noun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Strength {
+    /// Named beside an app, or in passing: counts where there is nothing else.
+    Hint,
+    /// A known noun in a sentence.
+    Said,
+    /// A known noun that someone does something with.
+    Made,
+    /// Kept, listed, or given fields.
+    Kept,
+}
+
+/// A relation that the words tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tie {
+    /// The first belongs to the second.
+    Belongs,
+    /// The first belongs to the second, by being assigned to it.
+    Assigned,
+    /// The first belongs to the second, who made it.
+    MadeBy,
+    ManyToMany,
+}
+
+/// Where a record is named.
+#[derive(Debug, Clone, Copy)]
+pub struct Mention {
+    pub found: usize,
+    pub start: usize,
+    pub end: usize,
+}
+
+#[derive(Debug, Default)]
+pub struct Scan {
+    pub found: Vec<Found>,
+    pub mentions: Vec<Mention>,
+    pub ties: Vec<(usize, usize, Tie)>,
+    pub domains: Vec<&'static Domain>,
+    /// Records that a verb tells of: `borrow` of loans.
+    pub verbs: Vec<&'static Noun>,
+    /// The first phrase that names the software: `book library`, `expense tracker`.
+    pub heading: Option<String>,
+    pub password: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    None,
+    /// After `manage`: what follows is kept.
+    Keep,
+    /// After `for`: what follows is kept, or is where the software is used.
+    For,
+    /// After `can create`.
+    Make,
+    /// After `library with`: a list of records.
+    List,
+    /// After `a` or `each`.
+    Bullet,
+}
+
+struct Walk<'a> {
+    words: &'a [Word],
+    scan: Scan,
+    mode: Mode,
+    /// Whether the last phrase names the software or where it is used.
+    container: bool,
+    under_entities: bool,
+}
+
+/// Reads the records, fields and ties that the words tell.
+pub fn scan(words: &[Word]) -> Scan {
+    let mut walk = Walk {
+        words,
+        scan: Scan::default(),
+        mode: Mode::None,
+        container: false,
+        under_entities: false,
+    };
+    let mut at = 0;
+    while at < words.len() {
+        let next = walk.step(at);
+        at = next.max(at + 1);
+    }
+    super::ties::read(words, &mut walk.scan);
+    walk.scan
+}
+
+impl Walk<'_> {
+    fn step(&mut self, at: usize) -> usize {
+        let word = &self.words[at];
+        match word.kind {
+            Kind::Comma | Kind::Bar | Kind::Semicolon | Kind::Number | Kind::Close => {}
+            Kind::Open => {}
+            Kind::Colon => self.colon(at),
+            Kind::Bullet => {
+                self.mode = if self.under_entities { Mode::Keep } else { Mode::Bullet };
+            }
+            Kind::Line => {
+                self.mode = Mode::None;
+                self.container = false;
+                let goes_on = self
+                    .words
+                    .get(at + 1)
+                    .is_some_and(|next| matches!(next.kind, Kind::Bullet | Kind::Line));
+                self.under_entities &= goes_on;
+            }
+            Kind::Stop | Kind::Dash => {
+                self.mode = Mode::None;
+                self.container = false;
+            }
+            Kind::Word => return self.word(at),
+        }
+        at + 1
+    }
+
+    fn colon(&mut self, at: usize) {
+        let before = at.checked_sub(1).map_or("", |before| self.words[before].text.as_str());
+        if is_one_of(before, ENTITY_WORDS) || before == "following" {
+            self.mode = Mode::Keep;
+            self.under_entities =
+                self.words.get(at + 1).is_some_and(|next| next.kind == Kind::Line);
+        } else if !self.container {
+            self.mode = Mode::None;
+        } else {
+            self.mode = Mode::List;
+        }
+    }
+
+    fn word(&mut self, at: usize) -> usize {
+        let word = self.words[at].text.as_str();
+        if word.starts_with("password") {
+            self.scan.password = true;
+        }
+        self.domain_at(at);
+        if let Some(noun) = lexicon().verb(word)
+            && self.after(at, &["can", "to", "and", "or", "could"])
+        {
+            self.scan.verbs.push(noun);
+        }
+        if let Some(phrase) = phrase_at(self.words, at)
+            && !self.is_cue(at, &phrase)
+        {
+            return self.phrase(phrase);
+        }
+        self.cue(at, word);
+        at + 1
+    }
+
+    /// Notes a domain whose words begin here.
+    fn domain_at(&mut self, at: usize) {
+        let run: Vec<&str> = self.words[at..]
+            .iter()
+            .take(3)
+            .take_while(|word| word.kind == Kind::Word)
+            .map(|word| word.text.as_str())
+            .collect();
+        let domain = (1..=run.len()).rev().find_map(|length| lexicon().domain(&run[..length]));
+        if let Some(domain) = domain {
+            self.scan.domains.push(domain);
+        }
+    }
+
+    /// Whether what reads as a phrase is a verb that tells of what follows: `manage`, `log`.
+    fn is_cue(&self, at: usize, phrase: &Phrase) -> bool {
+        let word = self.words[at].text.as_str();
+        phrase.start == at
+            && is_one_of(word, KEEPERS)
+            && phrase.noun().is_none()
+            && !self.follows_content(at)
+    }
+
+    fn follows_content(&self, at: usize) -> bool {
+        at > 0 && {
+            let before = &self.words[at - 1];
+            before.kind == Kind::Word
+                && !before.opaque
+                && !is_one_of(&before.text, SMALL)
+                && !is_one_of(&before.text, VERBS)
+        }
+    }
+
+    fn after(&self, at: usize, list: &[&str]) -> bool {
+        at > 0
+            && (is_one_of(&self.words[at - 1].text, list)
+                || (self.words[at - 1].kind == Kind::Comma && list.contains(&"and")))
+    }
+
+    /// Sets the mode by a word that is no noun.
+    fn cue(&mut self, at: usize, word: &str) {
+        let transparent = [
+            "of",
+            "the",
+            "my",
+            "our",
+            "their",
+            "your",
+            "its",
+            "all",
+            "a",
+            "an",
+            "each",
+            "every",
+            "various",
+            "multiple",
+            "many",
+            "some",
+            "different",
+            "several",
+            "and",
+            "or",
+            "up",
+            "own",
+            "following",
+            "as",
+            "well",
+            "also",
+            "more",
+            "both",
+            "his",
+            "her",
+            "any",
+            "these",
+            "plus",
+        ];
+        if is_one_of(word, &transparent) {
+            return;
+        }
+        if word == "for" {
+            self.mode = Mode::For;
+        } else if is_one_of(word, KEEPERS) && !self.after(at, &["not"]) {
+            self.mode = Mode::Keep;
+        } else if is_one_of(word, MAKERS) {
+            self.mode = if self.mode == Mode::Keep { Mode::Keep } else { Mode::Make };
+        } else if is_one_of(
+            word,
+            &[
+                "with",
+                "including",
+                "include",
+                "includes",
+                "containing",
+                "contains",
+                "has",
+                "have",
+                "of",
+            ],
+        ) {
+            self.mode = if self.container { Mode::List } else { Mode::None };
+        } else if !(self.mode == Mode::Keep && is_one_of(word, VERBS)) {
+            self.mode = Mode::None;
+        }
+    }
+
+    fn phrase(&mut self, phrase: Phrase) -> usize {
+        let end = phrase.end;
+        let heading = phrase.words.join(" ");
+        let (core, named) = phrase.without_end(META);
+        let (stem, tracked) = if core.noun().is_some() && named == 0 {
+            (core.clone(), 0)
+        } else {
+            core.without_end(TRACKERS)
+        };
+        let suffixed = named > 0 || tracked > 0;
+        let place = self.is_place(&stem);
+        self.container = suffixed || place || phrase.words.iter().all(|word| is_one_of(word, META));
+        if self.container && self.scan.heading.is_none() && phrase.words.len() > named {
+            self.scan.heading = Some(heading);
+        }
+        if stem.words.is_empty() {
+            return end;
+        }
+        let seen = if place && !(self.mode == Mode::Keep && stem.plural) {
+            None
+        } else if suffixed {
+            self.suffixed(&stem, tracked > 0)
+        } else {
+            self.plain(&stem)
+        };
+        match seen {
+            Some(found) => self.mention(found, &stem, end),
+            None => end,
+        }
+    }
+
+    /// Whether a phrase names where the software is used: `book library`, `my bakery`.
+    fn is_place(&self, phrase: &Phrase) -> bool {
+        match phrase.noun() {
+            Some(noun) => noun.place && !phrase.plural,
+            None => phrase.domain().is_some() && !phrase.plural,
+        }
+    }
+
+    /// A noun before `tracker` or `app`.
+    fn suffixed(&mut self, phrase: &Phrase, tracked: bool) -> Option<usize> {
+        if let Some(noun) = phrase.noun() {
+            let person = noun.agent && !tracked;
+            let strength = match (tracked, noun.soft) {
+                _ if person => return None,
+                (true, _) => Strength::Kept,
+                (false, false) => Strength::Made,
+                (false, true) => Strength::Hint,
+            };
+            return Some(self.enter_noun(noun, strength));
+        }
+        let name = phrase.unknown_name()?;
+        let strength = if tracked { Strength::Made } else { Strength::Hint };
+        Some(self.enter(name, None, strength))
+    }
+
+    fn plain(&mut self, phrase: &Phrase) -> Option<usize> {
+        let article = phrase.start > 0
+            && is_one_of(
+                &self.words[phrase.start - 1].text,
+                &["a", "an", "each", "every", "per", "one", "new"],
+            );
+        let given = self.gives_fields(phrase.end);
+        if let Some(noun) = phrase.noun() {
+            let strength = self.strength_of(noun, phrase, article, given)?;
+            return Some(self.enter_noun(noun, strength));
+        }
+        let name = phrase.unknown_name()?;
+        let strength = match self.mode {
+            _ if given => Strength::Kept,
+            Mode::Keep | Mode::List if phrase.plural => Strength::Kept,
+            Mode::For if phrase.plural => Strength::Made,
+            Mode::Make if phrase.plural && !phrase.words.is_empty() => Strength::Made,
+            Mode::Keep | Mode::For | Mode::List if phrase.words.len() <= 2 => Strength::Hint,
+            _ => return None,
+        };
+        Some(self.enter(name, None, strength))
+    }
+
+    fn strength_of(
+        &self,
+        noun: &'static Noun,
+        phrase: &Phrase,
+        article: bool,
+        given: bool,
+    ) -> Option<Strength> {
+        if noun.name == "user" && !given && self.is_anyone(phrase) {
+            return None;
+        }
+        let generic = noun.soft && is_one_of(phrase.head(), GENERIC);
+        Some(match self.mode {
+            _ if given => Strength::Kept,
+            Mode::Keep | Mode::List if phrase.plural || !noun.soft => Strength::Kept,
+            Mode::For if phrase.plural && !noun.soft => Strength::Kept,
+            Mode::Make if (phrase.plural || article) && !generic => Strength::Made,
+            Mode::Bullet if !noun.soft && phrase.plural => Strength::Made,
+            Mode::For | Mode::Keep if !generic => Strength::Said,
+            _ if noun.soft => Strength::Hint,
+            _ if phrase.plural || article => Strength::Said,
+            _ => Strength::Hint,
+        })
+    }
+
+    /// Whether `users` are just whoever uses the software: `allow users to`, `help users`.
+    fn is_anyone(&self, phrase: &Phrase) -> bool {
+        let before = phrase.start.checked_sub(1).map_or("", |at| self.words[at].text.as_str());
+        let before = match before {
+            "the" | "a" => {
+                phrase.start.checked_sub(2).map_or("", |at| self.words[at].text.as_str())
+            }
+            other => other,
+        };
+        let after = self.words.get(phrase.end).map_or("", |word| word.text.as_str());
+        let invited = [
+            "allow", "allows", "allowing", "let", "lets", "enable", "enables", "help", "helps",
+            "enabling", "for", "that", "where", "by", "give", "gives",
+        ];
+        let listed = matches!(self.mode, Mode::Keep | Mode::List);
+        let owns = is_one_of(
+            after,
+            &["can", "has", "have", "own", "owns", "create", "post", "belong", "belongs"],
+        );
+        if is_one_of(before, &invited[..invited.len() - 4]) && after == "to" {
+            return true;
+        }
+        !listed && (!owns || is_one_of(before, &["allow", "allows", "let", "lets"]))
+    }
+
+    /// Whether what follows gives the noun fields: brackets, or a colon at the start of a line.
+    fn gives_fields(&self, end: usize) -> bool {
+        let word = |at: usize| self.words.get(at).map_or("", |word| word.text.as_str());
+        match self.words.get(end).map(|word| word.kind) {
+            Some(Kind::Open) => {
+                let (list, _) = items::items(self.words, end + 1, Until::Close);
+                looks_like_fields(&list)
+            }
+            Some(Kind::Word) if word(end) == "with" => {
+                (1..=4).any(|ahead| is_one_of(word(end + ahead), &FIELD_WORDS[..8]))
+            }
+            _ => false,
+        }
+    }
+
+    fn enter_noun(&mut self, noun: &'static Noun, strength: Strength) -> usize {
+        self.enter(noun.name.clone(), Some(noun), strength)
+    }
+
+    fn enter(&mut self, name: String, noun: Option<&'static Noun>, strength: Strength) -> usize {
+        if let Some(at) = self.scan.found.iter().position(|found| found.name == name) {
+            let known = &mut self.scan.found[at];
+            known.strength = known.strength.max(strength);
+            return at;
+        }
+        let found = Found { name, noun, strength, fields: Vec::new(), ones: Vec::new() };
+        self.scan.found.push(found);
+        self.scan.found.len() - 1
+    }
+
+    /// Notes where a record is named, and reads what is said of it right after.
+    fn mention(&mut self, found: usize, phrase: &Phrase, end: usize) -> usize {
+        self.scan.mentions.push(Mention { found, start: phrase.start, end });
+        let next = self.told(found, phrase.start, end);
+        if next > end {
+            self.container = false;
+        }
+        next
+    }
+
+    /// Reads the list after a record: its fields and its parts.
+    fn told(&mut self, found: usize, start: usize, end: usize) -> usize {
+        let word = |at: usize| self.words.get(at).map_or("", |word| word.text.as_str());
+        let kind = |at: usize| self.words.get(at).map(|word| word.kind);
+        let heads_line = start == 0
+            || matches!(self.words[start - 1].kind, Kind::Line | Kind::Bullet | Kind::Stop)
+            || is_one_of(word(start - 1), &["a", "an", "the", "each", "every"]);
+        match kind(end) {
+            Some(Kind::Open) => {
+                let (list, after) = items::items(self.words, end + 1, Until::Close);
+                if looks_like_fields(&list) {
+                    self.give(found, &list, true);
+                    return after;
+                }
+                return end;
+            }
+            Some(Kind::Colon | Kind::Dash) if heads_line => return self.told_by_line(found, end),
+            _ => {}
+        }
+        let mut at = end;
+        while is_one_of(
+            word(at),
+            &["should", "must", "will", "can", "may", "which", "that", "also", "each"],
+        ) {
+            at += 1;
+        }
+        let has = matches!(
+            word(at),
+            "has"
+                | "have"
+                | "having"
+                | "contains"
+                | "contain"
+                | "includes"
+                | "include"
+                | "containing"
+                | "including"
+                | "stores"
+                | "consists"
+                | "consist"
+                | "needs"
+        ) || (at == end && word(at) == "with");
+        if !has {
+            return end;
+        }
+        at += 1;
+        self.told_by_words(found, at, end)
+    }
+
+    fn told_by_line(&mut self, found: usize, end: usize) -> usize {
+        let mut at = end + 1;
+        let lined = self.words.get(at).is_some_and(|word| word.kind == Kind::Line);
+        let until = if lined { Until::Bullets } else { Until::Line };
+        if lined {
+            while self.words.get(at + 1).is_some_and(|word| word.kind == Kind::Line) {
+                at += 1;
+            }
+            if self.words.get(at + 1).is_none_or(|word| word.kind != Kind::Bullet) {
+                return end;
+            }
+        }
+        let (list, after) = items::items(self.words, at, until);
+        if !looks_like_fields(&list) {
+            return end;
+        }
+        let known = &mut self.scan.found[found];
+        known.strength = known.strength.max(Strength::Kept);
+        self.give(found, &list, false);
+        after
+    }
+
+    fn told_by_words(&mut self, found: usize, from: usize, end: usize) -> usize {
+        let word = |at: usize| self.words.get(at).map_or("", |word| word.text.as_str());
+        let mut at = from;
+        while is_one_of(word(at), &["of", "the", "following", "these", "some"]) {
+            at += 1;
+        }
+        let explicit = is_one_of(word(at), &FIELD_WORDS[..8]);
+        if explicit {
+            at += 1;
+            while is_one_of(word(at), &["like", "such", "as", "including", "of", "are", "for"])
+                || self.words.get(at).is_some_and(|word| word.kind == Kind::Colon)
+            {
+                at += 1;
+            }
+        } else if self.words.get(at).is_some_and(|word| word.kind == Kind::Colon) {
+            at += 1;
+        }
+        let lined = self.words.get(at).is_some_and(|word| word.kind == Kind::Line)
+            && self.words.get(at + 1).is_some_and(|word| word.kind == Kind::Bullet);
+        let until = if lined { Until::Bullets } else { Until::Sentence };
+        let (list, after) = items::items(self.words, at, until);
+        if list.is_empty() {
+            return end;
+        }
+        if !explicit && self.mode == Mode::None && !looks_like_parts(&list) {
+            return end;
+        }
+        let known = &mut self.scan.found[found];
+        known.strength = known.strength.max(Strength::Made);
+        self.give(found, &list, explicit);
+        after
+    }
+
+    /// Gives a record the fields of a list, and makes records of the items that are some.
+    fn give(&mut self, found: usize, list: &[Item], explicit: bool) {
+        for item in list {
+            let strs: Vec<&str> = item.words.iter().map(String::as_str).collect();
+            if strs.iter().any(|word| word.starts_with("password")) {
+                self.scan.password = true;
+                continue;
+            }
+            let name = item.said();
+            let one = singular(&name);
+            let known_field = fields::is_known_name(&name) || fields::is_known_name(&one);
+            let noun = (0..strs.len()).find_map(|from| lexicon().noun(&strs[from..]));
+            let plural = item.plural || item.many;
+            match noun {
+                Some(noun)
+                    if plural
+                        && item.kind.is_none()
+                        && !explicit
+                        && (!noun.soft || !known_field) =>
+                {
+                    self.part(found, noun.name.clone(), Some(noun), item);
+                }
+                Some(noun) if !plural && item.kind.is_none() => {
+                    let has_one = noun.name.clone();
+                    self.scan.found[found].ones.push(has_one);
+                    if !known_field && item.article && list.len() <= 2 && !noun.soft && !explicit {
+                        let other = self.enter_noun(noun, Strength::Said);
+                        self.scan.mentions.push(Mention {
+                            found: other,
+                            start: item.start,
+                            end: item.end,
+                        });
+                    }
+                    self.field(found, item, &name);
+                }
+                None if plural
+                    && !explicit
+                    && !known_field
+                    && item.kind.is_none()
+                    && is_countable(&strs) =>
+                {
+                    self.part(found, one, None, item);
+                }
+                _ => self.field(
+                    found,
+                    item,
+                    if item.plural && known_field && !fields::is_known_name(&name) {
+                        &one
+                    } else {
+                        &name
+                    },
+                ),
+            }
+        }
+    }
+
+    fn part(&mut self, found: usize, name: String, noun: Option<&'static Noun>, item: &Item) {
+        let part = self.enter(name, noun, Strength::Kept);
+        self.scan.mentions.push(Mention { found: part, start: item.start, end: item.end });
+        if part == found {
+            return;
+        }
+        let whole = self.scan.found[found].noun;
+        let tie = match noun {
+            Some(noun) if noun.shared => (found, part, Tie::ManyToMany),
+            Some(noun) if noun.parent && whole.is_none_or(|whole| !whole.agent) => {
+                (found, part, Tie::Belongs)
+            }
+            _ => (part, found, Tie::Belongs),
+        };
+        self.scan.ties.push(tie);
+    }
+
+    fn field(&mut self, found: usize, item: &Item, said: &str) {
+        let entity = self.scan.found[found].name.clone();
+        let Some(name) = fields::safe_name(said, &entity) else { return };
+        let known = &mut self.scan.found[found];
+        if known.fields.iter().any(|field| field.name == name) {
+            return;
+        }
+        let kind = item.kind.clone().unwrap_or_else(|| {
+            let said = fields::kind_of_name(said);
+            let safe = fields::kind_of_name(&name);
+            if matches!(said, crate::generate::spec::Kind::Text { .. }) { safe } else { said }
+        });
+        // The first field is what a record is known by.
+        let required = item.required || (known.fields.is_empty() && !item.optional);
+        known.fields.push(Field { name, kind, required, unique: item.unique });
+    }
+}
+
+fn is_countable(words: &[&str]) -> bool {
+    words.len() <= 3
+        && words.last().is_some_and(|last| !is_one_of(last, GENERIC) && !is_one_of(last, META))
+        && words
+            .iter()
+            .all(|word| word.len() >= 3 && word.chars().all(|ch| ch.is_ascii_lowercase()))
+}
+
+/// Whether a list in brackets or after a colon is one of fields, and no aside.
+fn looks_like_fields(list: &[Item]) -> bool {
+    let known = list
+        .iter()
+        .filter(|item| {
+            item.kind.is_some()
+                || fields::is_known_name(&item.said())
+                || fields::is_known_name(&items::singular_name(item))
+        })
+        .count();
+    let verbs = list.first().is_some_and(|item| {
+        item.words
+            .first()
+            .is_some_and(|word| is_one_of(word, VERBS) && !fields::is_known_name(word))
+    });
+    !verbs && known > 0 && (known * 3 >= list.len())
+}
+
+/// Whether a list after `has` tells fields or parts rather than how something is.
+fn looks_like_parts(list: &[Item]) -> bool {
+    list.iter().any(|item| {
+        let strs: Vec<&str> = item.words.iter().map(String::as_str).collect();
+        item.kind.is_some()
+            || fields::is_known_name(&item.said())
+            || fields::is_known_name(&items::singular_name(item))
+            || lexicon().noun(&strs).is_some()
+            || item.many
+    })
+}

@@ -1,0 +1,129 @@
+//! Relations between records that stand near each other: `a task belongs to a project`.
+
+use models::words::Kind;
+
+use super::scan::{Scan, Tie};
+use super::text::Word;
+use super::vocabulary::{OWNERS, is_one_of};
+
+/// Farther apart, two nouns have nothing to do with each other.
+const WORDS_BETWEEN_MAX: usize = 8;
+
+/// Reads the ties between neighbours and adds them to the scan.
+pub fn read(words: &[Word], scan: &mut Scan) {
+    scan.mentions.sort_by_key(|mention| mention.start);
+    let mut subject: Option<(usize, Tie, bool)> = None;
+    for at in 1..scan.mentions.len() {
+        let (first, second) = (scan.mentions[at - 1], scan.mentions[at]);
+        let between = words.get(first.end..second.start).unwrap_or_default();
+        let cut = between.len() > WORDS_BETWEEN_MAX
+            || between.iter().any(|word| matches!(word.kind, Kind::Stop | Kind::Line));
+        if cut || first.found == second.found {
+            subject = None;
+            continue;
+        }
+        if let Some((tie, turned)) = tie(between) {
+            let before = at >= 2
+                && joined(words, scan.mentions[at - 2].end, first.start)
+                && matches!(tie, Tie::ManyToMany);
+            add(scan, first.found, second.found, tie, turned);
+            if before {
+                let other = scan.mentions[at - 2].found;
+                add(scan, other, second.found, tie, turned);
+            }
+            subject = Some((first.found, tie, turned));
+        } else if let Some((holder, tie, turned)) = subject
+            && joined(words, first.end, second.start)
+        {
+            add(scan, holder, second.found, tie, turned);
+        } else {
+            subject = None;
+        }
+    }
+    if let Some((first, second)) = many_to_many(words, scan) {
+        add(scan, first, second, Tie::ManyToMany, false);
+    }
+}
+
+fn add(scan: &mut Scan, first: usize, second: usize, tie: Tie, turned: bool) {
+    if first == second {
+        return;
+    }
+    let told = if turned { (second, first, tie) } else { (first, second, tie) };
+    if !scan.ties.contains(&told) {
+        scan.ties.push(told);
+    }
+}
+
+/// Whether two mentions are items of one list.
+fn joined(words: &[Word], from: usize, to: usize) -> bool {
+    let between = words.get(from..to).unwrap_or_default();
+    !between.is_empty()
+        && between.iter().all(|word| {
+            matches!(word.kind, Kind::Comma)
+                || matches!(word.text.as_str(), "and" | "a" | "an" | "the" | "or" | "many" | "one")
+        })
+}
+
+/// What the words between two records tell, and whether it is the second that belongs.
+fn tie(between: &[Word]) -> Option<(Tie, bool)> {
+    let said: Vec<&str> = between.iter().map(|word| word.text.as_str()).collect();
+    let has = |phrase: &[&str]| said.windows(phrase.len()).any(|window| window == phrase);
+    let one = |list: &[&str]| said.iter().any(|word| is_one_of(word, list));
+    if one(&["assigned"]) && one(&["to"]) {
+        return Some((Tie::Assigned, false));
+    }
+    if one(&["tagged"]) || has(&["many", "to", "many"]) {
+        return Some((Tie::ManyToMany, false));
+    }
+    if (one(&["belongs", "belong", "belonging"]) && !one(&["not"]))
+        || has(&["part", "of"])
+        || has(&["for", "each"])
+        || said == ["of", "a"]
+        || said == ["of", "an"]
+        || said == ["of", "the"]
+        || said == ["per"]
+        || said == ["in", "a"]
+        || said == ["for", "a"]
+        || has(&["linked", "to"])
+        || has(&["related", "to"])
+        || has(&["associated", "with"])
+        || has(&["attached", "to"])
+        || has(&["grouped", "by"])
+        || has(&["sorted", "into"])
+    {
+        return Some((Tie::Belongs, false));
+    }
+    if has(&["owned", "by"])
+        || has(&["written", "by"])
+        || has(&["created", "by"])
+        || has(&["made", "by"])
+        || has(&["posted", "by"])
+    {
+        return Some((Tie::MadeBy, false));
+    }
+    if one(&["can", "may", "should"]) && one(OWNERS) {
+        return Some((Tie::MadeBy, true));
+    }
+    None
+}
+
+/// `many-to-many between books and authors`, `books and authors are many-to-many`: the pair that
+/// is nearest to the words.
+fn many_to_many(words: &[Word], scan: &Scan) -> Option<(usize, usize)> {
+    let at = words.windows(3).position(|window| {
+        window[0].text == "many" && window[1].text == "to" && window[2].text == "many"
+    })?;
+    let near = scan.mentions.iter().filter(|mention| mention.start.abs_diff(at) <= 10);
+    let mut near: Vec<_> = near.collect();
+    near.sort_by_key(
+        |mention| {
+            if mention.start > at { mention.start - at } else { at - mention.start + 3 }
+        },
+    );
+    let first = near.first()?;
+    let second = near.iter().find(|other| other.found != first.found)?;
+    let (first, second) =
+        if first.start < second.start { (first, second) } else { (second, first) };
+    Some((first.found, second.found))
+}
