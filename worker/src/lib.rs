@@ -1,4 +1,7 @@
 //! The workers: they turn briefs into plans and run the tasks of plans.
 
-pub mod plan;
+/// From a brief to a plan.
+pub mod plan {
+    pub mod planner;
+}
 pub mod generate;
