@@ -1,12 +1,14 @@
 -- The record of a fleet: builds, their plans and tasks, their events, files and deliveries.
--- States are words; a test compares these lists with the enums of the domain.
+-- States are words; a test compares these lists with the enums of the domain. Documents are `json`, not
+-- `jsonb`: they come back as they were written, in their order and with every character.
 
 create table builds (
   id              text primary key,
   tenant          text not null,
-  brief           jsonb not null,
+  brief           json not null,
   priority        smallint not null check (priority between 1 and 5),
   project_id      text,
+  on_task_failure text not null check (on_task_failure in ('continue', 'fail_fast')),
   state           text not null check (state in
                     ('queued', 'planning', 'pending_approval', 'executing',
                      'completed', 'failed', 'cancelled')),
@@ -55,24 +57,27 @@ create table planning_attempts (
   holder     text not null,
   state      text not null check (state in
                ('running', 'succeeded', 'failed', 'lost', 'given_back', 'cancelled')),
-  failure    jsonb,
+  failure    json,
   started_at timestamptz not null default clock_timestamp(),
   settled_at timestamptz,
   primary key (build_id, number),
   check ((state = 'running') = (settled_at is null))
 );
 
+-- Serves the rate of the lane.
+create index planning_settled on planning_attempts (settled_at) where settled_at is not null;
+
 create table plans (
   id             text primary key,
   build_id       text not null references builds,
   state          text not null check (state in ('proposed', 'adopted', 'rejected')),
-  spec           jsonb not null,
+  spec           json not null,
   project_type   text not null,
   framework      text not null,
   complexity     text not null check (complexity in ('simple', 'moderate', 'complex')),
-  notes          jsonb not null,
+  notes          json not null,
   estimated_secs integer not null,
-  straightened   jsonb not null,
+  straightened   json not null,
   created_at     timestamptz not null default clock_timestamp(),
   approve_until  timestamptz,
   check (state <> 'proposed' or approve_until is not null)
@@ -98,8 +103,8 @@ create table tasks (
   role           text not null,
   priority       smallint not null,
   estimated_secs integer not null,
-  writes         jsonb not null,
-  input          jsonb not null,
+  writes         json not null,
+  input          json not null,
   state          text not null check (state in
                    ('pending', 'ready', 'in_progress', 'completed', 'failed', 'skipped', 'cancelled')),
   -- How many of its dependencies have not completed.
@@ -110,8 +115,8 @@ create table tasks (
   due_at         timestamptz,
   holder         text,
   leased_until   timestamptz,
-  failure        jsonb,
-  logs           jsonb not null default '[]',
+  failure        json,
+  logs           json not null default '[]',
   started_at     timestamptz,
   settled_at     timestamptz,
   unique (plan_id, place),
@@ -122,6 +127,8 @@ create table tasks (
 );
 
 create index tasks_by_build on tasks (build_id);
+-- Serves the counts of open tasks.
+create index tasks_open on tasks (plan_id) where settled_at is null;
 -- Serves `forgotten` and the depth of the lane.
 create index tasks_ready on tasks (due_at) where state = 'ready';
 -- Serves `lapsed`.
@@ -146,7 +153,7 @@ create table task_attempts (
   holder     text not null,
   state      text not null check (state in
                ('running', 'succeeded', 'failed', 'lost', 'given_back', 'cancelled')),
-  failure    jsonb,
+  failure    json,
   started_at timestamptz not null default clock_timestamp(),
   settled_at timestamptz,
   primary key (task_id, number),
@@ -159,14 +166,15 @@ create table events (
   id       text not null unique,
   kind     text not null,
   at       timestamptz not null default clock_timestamp(),
-  data     jsonb not null,
+  data     json not null,
   primary key (build_id, seq)
 );
 
 -- The newest content of each path of a build.
 create table files (
   build_id   text not null references builds,
-  path       text not null,
+  -- Listed in the order of bytes, wherever the database was made.
+  path       text collate "C" not null,
   task_id    text not null references tasks,
   sha256     text not null,
   size_bytes bigint not null,
@@ -182,7 +190,7 @@ create table endpoints (
   url        text not null,
   secret     text not null,
   -- The kinds it wants; all if empty.
-  events     jsonb not null,
+  events     json not null,
   created_at timestamptz not null default clock_timestamp()
 );
 
@@ -202,7 +210,7 @@ create table deliveries (
   due_at       timestamptz,
   holder       text,
   leased_until timestamptz,
-  failure      jsonb,
+  failure      json,
   created_at   timestamptz not null default clock_timestamp(),
   settled_at   timestamptz,
   -- An event is told to an endpoint once.
@@ -231,7 +239,7 @@ create table delivery_attempts (
   state       text not null check (state in
                 ('running', 'succeeded', 'failed', 'lost', 'given_back', 'cancelled')),
   status      smallint,
-  failure     jsonb,
+  failure     json,
   took_ms     bigint,
   excerpt     text,
   started_at  timestamptz not null default clock_timestamp(),
@@ -248,7 +256,8 @@ create table outbox (
   due_at   timestamptz not null
 );
 
--- Serves the relay.
+-- Serves the relay: what is due, in its order; and when the next row will be.
+create index outbox_in_order on outbox (priority, due_at, id);
 create index outbox_due on outbox (due_at);
 -- Serves `forgotten`: whether a job is on its way.
 create index outbox_by_job on outbox (job);

@@ -1,2 +1,318 @@
-//! Lands with the store.
-pub struct Postgres;
+//! The record of a fleet, on Postgres 15 or newer.
+//!
+//! Locks are taken in one order: the build first (`lock.rs`), then its tasks or deliveries by id, so
+//! that commits which touch one build follow each other and none waits in a circle. Instants are
+//! stamped by the database. Each file is one noun; this one lists the verbs.
+
+mod lock;
+mod rows;
+mod builds;
+mod planning;
+mod plans;
+mod tasks;
+mod settling;
+mod ending;
+mod retrying;
+mod leases;
+mod events;
+mod files;
+mod deliveries;
+mod outbox;
+mod fleet;
+#[cfg(feature = "conformance")]
+mod ageing;
+
+use std::{str::FromStr, time::Duration};
+
+use async_trait::async_trait;
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use super::*;
+
+/// A pool of connections to one database.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    pool: PgPool,
+}
+
+/// More would wait for each other's locks rather than for work; a server of 100 connections serves six
+/// programs.
+const CONNECTIONS_MAX: u32 = 16;
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Milliseconds. The longest statement, adopting a plan of 100,000 tasks, takes a few seconds.
+const STATEMENT_TIMEOUT: &str = "30000";
+/// Milliseconds. A program that froze inside a commit must not hold a build for ever.
+const IDLE_TIMEOUT: &str = "15000";
+
+impl Postgres {
+    /// Connects and brings the schema up to date; several programs may do so at once.
+    pub async fn open(url: &str) -> Result<Self, OpenError> {
+        let options = PgConnectOptions::from_str(url).map_err(OpenError::Connect)?.options([
+            ("statement_timeout", STATEMENT_TIMEOUT),
+            ("idle_in_transaction_session_timeout", IDLE_TIMEOUT),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS_MAX)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options)
+            .await
+            .map_err(OpenError::Connect)?;
+        sqlx::migrate!("../migrations/postgres").run(&pool).await.map_err(OpenError::Migrate)?;
+        Ok(Self { pool })
+    }
+}
+
+/// Runs a commit again if it met another one in a way that only Postgres could see.
+async fn again<T, F: Future<Output = Result<T, Error>>>(commit: impl Fn() -> F) -> Result<T, Error> {
+    // Meeting anybody five times in a row is no accident.
+    for _ in 0..4 {
+        match commit().await {
+            Err(Error::Unavailable { source }) if is_passing(source.as_ref()) => {}
+            settled => return settled,
+        }
+    }
+    commit().await
+}
+
+fn is_passing(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    let code = source
+        .downcast_ref::<sqlx::Error>()
+        .and_then(|error| error.as_database_error())
+        .and_then(|error| error.code());
+    // Serialization failure, deadlock detected.
+    matches!(code.as_deref(), Some("40001" | "40P01"))
+}
+
+/// Seconds for `make_interval`, within what Postgres can add to an instant.
+fn secs(duration: Duration) -> f64 {
+    // A thousand years.
+    duration.as_secs_f64().min(31_557_600_000.0)
+}
+
+#[async_trait]
+impl Store for Postgres {
+    async fn ping(&self) -> Result<(), Error> {
+        sqlx::query("select 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn submit(&self, new: NewBuild) -> Result<Submitted, Error> {
+        again(|| builds::submit(&self.pool, &new)).await
+    }
+
+    async fn build(&self, id: BuildId) -> Result<Build, Error> {
+        builds::view(&mut *self.pool.acquire().await?, id).await
+    }
+
+    async fn builds(&self, wanted: &BuildsWanted) -> Result<Page<Build>, Error> {
+        builds::list(&self.pool, wanted).await
+    }
+
+    async fn cancel_build(&self, id: BuildId) -> Result<Build, Error> {
+        again(|| ending::cancel(&self.pool, id)).await
+    }
+
+    async fn retry_build(&self, id: BuildId) -> Result<Build, Error> {
+        again(|| retrying::retry(&self.pool, id)).await
+    }
+
+    async fn approve_plan(&self, id: PlanId) -> Result<Build, Error> {
+        again(|| plans::approve(&self.pool, id)).await
+    }
+
+    async fn reject_plan(&self, id: PlanId, code: &str, reason: &str) -> Result<Build, Error> {
+        again(|| ending::reject(&self.pool, id, code, reason)).await
+    }
+
+    async fn claim_build(
+        &self,
+        id: BuildId,
+        holder: HolderId,
+        lease: Duration,
+    ) -> Result<Option<BuildClaim>, Error> {
+        again(|| planning::claim(&self.pool, id, holder, lease)).await
+    }
+
+    async fn note_planning(&self, claim: &BuildClaim, event: Event) -> Result<(), Error> {
+        again(|| planning::note(&self.pool, claim, &event)).await
+    }
+
+    async fn adopt_plan(
+        &self,
+        claim: &BuildClaim,
+        plan: &Plan,
+        adoption: Adoption,
+    ) -> Result<(), Error> {
+        again(|| planning::adopt(&self.pool, claim, plan, adoption)).await
+    }
+
+    async fn settle_planning(
+        &self,
+        claim: &BuildClaim,
+        failure: &Failure,
+        policy: &Policy,
+        jitter: Jitter,
+    ) -> Result<(), Error> {
+        let held = leases::Held::by_claim(claim.attempt);
+        again(|| planning::settle(&self.pool, claim.build, held, failure, (policy, jitter))).await
+    }
+
+    async fn plan_of(&self, build: BuildId) -> Result<PlanView, Error> {
+        plans::newest(&self.pool, build).await
+    }
+
+    async fn plan(&self, id: PlanId) -> Result<PlanView, Error> {
+        plans::view(&self.pool, id).await
+    }
+
+    async fn tasks(&self, build: BuildId) -> Result<Vec<Task>, Error> {
+        tasks::list(&self.pool, build).await
+    }
+
+    async fn task(&self, id: TaskId) -> Result<Task, Error> {
+        tasks::view(&self.pool, id).await
+    }
+
+    async fn task_attempts(&self, id: TaskId) -> Result<Vec<AttemptView>, Error> {
+        tasks::attempts(&self.pool, id).await
+    }
+
+    async fn claim_task(
+        &self,
+        id: TaskId,
+        holder: HolderId,
+        lease: Duration,
+    ) -> Result<Option<TaskClaim>, Error> {
+        again(|| tasks::claim(&self.pool, id, holder, lease)).await
+    }
+
+    async fn settle_task(
+        &self,
+        fence: Fence,
+        outcome: Outcome,
+        policy: &Policy,
+        jitter: Jitter,
+    ) -> Result<(), Error> {
+        let Job::Task(id) = fence.job else { return Err(Error::Fenced) };
+        let held = leases::Held::by_claim(fence.attempt);
+        again(|| settling::settle(&self.pool, id, held, outcome.clone(), (policy, jitter))).await
+    }
+
+    async fn extend(&self, fence: Fence, holder: HolderId, lease: Duration) -> Result<(), Error> {
+        leases::extend(&self.pool, fence, holder, lease).await
+    }
+
+    async fn give_back(&self, fence: Fence) -> Result<(), Error> {
+        again(|| leases::give_back(&self.pool, fence)).await
+    }
+
+    async fn lapsed(&self, limit: u32) -> Result<Vec<Fence>, Error> {
+        leases::lapsed(&self.pool, limit).await
+    }
+
+    async fn lapse_all(&self) -> Result<u64, Error> {
+        again(|| leases::lapse_all(&self.pool)).await
+    }
+
+    async fn settle_lost(
+        &self,
+        fence: Fence,
+        policy: &Policy,
+        jitter: Jitter,
+    ) -> Result<(), Error> {
+        again(|| leases::settle_lost(&self.pool, fence, (policy, jitter))).await
+    }
+
+    async fn end_overdue(&self, limit: u32) -> Result<u32, Error> {
+        ending::end_overdue(&self.pool, limit).await
+    }
+
+    async fn events(&self, build: BuildId, after: u64, limit: u32) -> Result<Vec<EventView>, Error> {
+        events::list(&self.pool, build, after, limit).await
+    }
+
+    async fn files(&self, build: BuildId) -> Result<Vec<FileView>, Error> {
+        files::list(&self.pool, build).await
+    }
+
+    async fn file(&self, build: BuildId, path: &str) -> Result<FileContent, Error> {
+        files::content(&self.pool, build, path).await
+    }
+
+    async fn file_contents(&self, build: BuildId) -> Result<Vec<FileContent>, Error> {
+        files::contents(&self.pool, build).await
+    }
+
+    async fn claim_delivery(
+        &self,
+        id: DeliveryId,
+        holder: HolderId,
+        lease: Duration,
+    ) -> Result<Option<DeliveryClaim>, Error> {
+        again(|| deliveries::claim(&self.pool, id, holder, lease)).await
+    }
+
+    async fn settle_delivery(
+        &self,
+        fence: Fence,
+        result: &SendResult,
+        policy: &Policy,
+        jitter: Jitter,
+    ) -> Result<(), Error> {
+        let Job::Delivery(id) = fence.job else { return Err(Error::Fenced) };
+        let held = leases::Held::by_claim(fence.attempt);
+        let end = deliveries::End::Sent(result);
+        again(|| deliveries::settle(&self.pool, id, held, end, (policy, jitter))).await
+    }
+
+    async fn deliveries(&self, wanted: &DeliveriesWanted) -> Result<Page<Delivery>, Error> {
+        deliveries::list(&self.pool, wanted).await
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Delivery, Error> {
+        deliveries::view(&mut *self.pool.acquire().await?, id).await
+    }
+
+    async fn delivery_attempts(&self, id: DeliveryId) -> Result<Vec<DeliveryAttempt>, Error> {
+        deliveries::attempts(&self.pool, id).await
+    }
+
+    async fn redeliver(&self, id: DeliveryId) -> Result<Delivery, Error> {
+        again(|| deliveries::redeliver(&self.pool, id)).await
+    }
+
+    async fn outbox_due(&self, limit: u32) -> Result<Vec<OutboxRow>, Error> {
+        outbox::due(&self.pool, limit).await
+    }
+
+    async fn clear_outbox(&self, rows: &[i64]) -> Result<(), Error> {
+        outbox::clear(&self.pool, rows).await
+    }
+
+    async fn outbox_next(&self) -> Result<Option<Duration>, Error> {
+        outbox::next(&self.pool).await
+    }
+
+    async fn forgotten(&self, older_than: Duration, limit: u32) -> Result<Vec<Job>, Error> {
+        outbox::forgotten(&self.pool, older_than, limit).await
+    }
+
+    async fn beat(&self, worker: &WorkerBeat) -> Result<(), Error> {
+        again(|| fleet::beat(&self.pool, worker)).await
+    }
+
+    async fn sign_off(&self, holder: HolderId) -> Result<(), Error> {
+        fleet::sign_off(&self.pool, holder).await
+    }
+
+    async fn workers(&self) -> Result<Vec<Worker>, Error> {
+        fleet::workers(&self.pool).await
+    }
+
+    async fn lanes(&self) -> Result<Vec<LaneView>, Error> {
+        fleet::lanes(&self.pool).await
+    }
+}

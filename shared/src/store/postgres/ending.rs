@@ -1,0 +1,167 @@
+//! Builds that are ended from outside: cancelled, rejected, overdue.
+
+use sqlx::{PgConnection, Row};
+
+use super::{
+    lock::Locked,
+    rows::{Columns, int, texts},
+    *,
+};
+use crate::domain::{
+    attempt,
+    build::{self, Stop},
+    event::TaskRef,
+    plan, task,
+};
+
+pub(super) async fn cancel(pool: &PgPool, id: BuildId) -> Result<Build, Error> {
+    let mut tx = pool.begin().await?;
+    let mut build = lock::build(&mut tx, id).await?.ok_or_else(|| Error::not_found(id))?;
+    if build.state == build::State::Cancelled {
+        return builds::view(&mut tx, id).await;
+    }
+    if build.state.is_final() {
+        let reason = format!("the build is {} already", build.state);
+        return Err(Error::conflict("build_is_final", reason));
+    }
+    let stop = Stop::new("cancelled", "the build was cancelled");
+    let open = end(&mut tx, &mut build, build::Trigger::Cancelled, &stop).await?;
+    let mut told: Vec<_> = open.iter().map(Event::task_cancelled).collect();
+    told.push(Event::build_cancelled(build.tally));
+    events::append(&mut tx, &mut build, &told).await?;
+    let view = builds::view(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(view)
+}
+
+pub(super) async fn reject(
+    pool: &PgPool,
+    id: PlanId,
+    code: &str,
+    reason: &str,
+) -> Result<Build, Error> {
+    let mut tx = pool.begin().await?;
+    let mut build = plans::lock_proposed(&mut tx, id).await?;
+    reject_locked(&mut tx, &mut build, id, &Stop::new(code, reason)).await?;
+    let view = builds::view(&mut tx, build.id).await?;
+    tx.commit().await?;
+    Ok(view)
+}
+
+async fn reject_locked(
+    conn: &mut PgConnection,
+    build: &mut Locked,
+    plan: PlanId,
+    stop: &Stop,
+) -> Result<(), Error> {
+    end(conn, build, build::Trigger::PlanRejected, stop).await?;
+    let told =
+        [Event::plan_rejected(plan, &stop.message), Event::build_failed(stop, build.tally)];
+    events::append(conn, build, &told).await
+}
+
+/// Ends a build with all that is open in it: tasks and attempts are cancelled, a proposed plan is
+/// rejected. Answers with the tasks it cancelled, in the order of the plan.
+async fn end(
+    conn: &mut PgConnection,
+    build: &mut Locked,
+    trigger: build::Trigger,
+    stop: &Stop,
+) -> Result<Vec<TaskRef>, Error> {
+    build.state = build.state.on(trigger)?;
+    let id = build.id.to_string();
+    let open = cancel_tasks(conn, &id).await?;
+    let cancelled = attempt::State::Running.on(attempt::Trigger::Cancelled)?;
+    sqlx::query(
+        "update planning_attempts
+            set state = $2, settled_at = clock_timestamp()
+          where build_id = $1 and state = 'running'",
+    )
+    .bind(&id)
+    .bind(cancelled.as_str())
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("update plans set state = $2 where build_id = $1 and state = 'proposed'")
+        .bind(&id)
+        .bind(plan::State::Proposed.on(plan::Trigger::Rejected)?.as_str())
+        .execute(&mut *conn)
+        .await?;
+    build.tally.cancelled += u32::try_from(open.len()).unwrap_or(u32::MAX);
+    sqlx::query(include_str!("sql/end_build.sql"))
+        .bind(&id)
+        .bind(build.state.as_str())
+        .bind(&stop.code)
+        .bind(&stop.message)
+        .bind(int(build.tally.cancelled))
+        .execute(conn)
+        .await?;
+    Ok(open)
+}
+
+async fn cancel_tasks(conn: &mut PgConnection, build: &str) -> Result<Vec<TaskRef>, Error> {
+    let mut rows = sqlx::query(
+        "update tasks
+            set state = $2, due_at = null, holder = null, leased_until = null,
+                settled_at = clock_timestamp()
+          where build_id = $1 and settled_at is null
+         returning id, name, place",
+    )
+    .bind(build)
+    .bind(task::State::Pending.on(task::Trigger::BuildCancelled)?.as_str())
+    .fetch_all(&mut *conn)
+    .await?;
+    rows.sort_by_key(|row| row.get::<i32, _>("place"));
+    let open = rows
+        .iter()
+        .map(|row| Ok(TaskRef { id: row.word("id")?, name: row.try_get("name")? }))
+        .collect::<Result<Vec<_>, Error>>()?;
+    settling::end_running(conn, &texts(open.iter().map(|task| task.id))).await?;
+    Ok(open)
+}
+
+pub(super) async fn end_overdue(pool: &PgPool, limit: u32) -> Result<u32, Error> {
+    let rows = sqlx::query(include_str!("sql/overdue.sql"))
+        .bind(i64::from(limit))
+        .fetch_all(pool)
+        .await?;
+    let mut ended = 0;
+    for row in rows {
+        let (build, plan) = (row.word("build_id")?, row.word_if("plan_id")?);
+        ended += u32::from(again(|| end_one(pool, build, plan)).await?);
+    }
+    Ok(ended)
+}
+
+/// Ends a build that was seen to be overdue, if it still is: because of a plan, or of its deadline.
+async fn end_one(pool: &PgPool, id: BuildId, plan: Option<PlanId>) -> Result<bool, Error> {
+    let mut tx = pool.begin().await?;
+    let Some(mut build) = lock::build(&mut tx, id).await? else { return Ok(false) };
+    let overdue = match plan {
+        Some(plan) => sqlx::query(
+            "select 1 from plans
+              where id = $1 and state = 'proposed' and approve_until <= clock_timestamp()",
+        )
+        .bind(plan.to_string()),
+        None => sqlx::query(
+            "select 1 from builds
+              where id = $1 and settled_at is null and deadline_at <= clock_timestamp()",
+        )
+        .bind(id.to_string()),
+    };
+    if overdue.fetch_optional(&mut *tx).await?.is_none() {
+        return Ok(false);
+    }
+    if let Some(plan) = plan {
+        // The wording is that of the requirements (S2-57).
+        let stop = Stop::new("plan_not_approved", "Plan not approved within timeout period");
+        reject_locked(&mut tx, &mut build, plan, &stop).await?;
+    } else {
+        let stop = Stop::new("deadline_passed", "the build took longer than its deadline allowed");
+        let open = end(&mut tx, &mut build, build::Trigger::DeadlinePassed, &stop).await?;
+        let mut told: Vec<_> = open.iter().map(Event::task_cancelled).collect();
+        told.push(Event::build_failed(&stop, build.tally));
+        events::append(&mut tx, &mut build, &told).await?;
+    }
+    tx.commit().await?;
+    Ok(true)
+}

@@ -1,0 +1,294 @@
+//! Planning, the leased work of a build: claimed, noted, adopted or settled.
+
+use sqlx::PgConnection;
+
+use super::{
+    leases::Held,
+    lock::{self, Locked},
+    rows::{Columns, document, int, texts},
+    *,
+};
+use crate::{
+    domain::{attempt, build, plan, settle, task},
+    draw,
+};
+
+pub(super) async fn claim(
+    pool: &PgPool,
+    id: BuildId,
+    holder: HolderId,
+    lease: Duration,
+) -> Result<Option<BuildClaim>, Error> {
+    // A job that comes twice costs this much and no lock.
+    let due = sqlx::query(
+        "select 1 from builds where id = $1 and state = 'queued' and due_at <= clock_timestamp()",
+    )
+    .bind(id.to_string())
+    .fetch_optional(pool)
+    .await?;
+    if due.is_none() {
+        return Ok(None);
+    }
+    let mut tx = pool.begin().await?;
+    let Some(mut build) = lock::build(&mut tx, id).await? else { return Ok(None) };
+    let row = sqlx::query(include_str!("sql/claim_build.sql"))
+        .bind(id.to_string())
+        .bind(build::State::Queued.on(build::Trigger::Claimed)?.as_str())
+        .bind(holder.to_string())
+        .bind(secs(lease))
+        .fetch_optional(&mut *tx)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let claim =
+        BuildClaim { build: id, attempt: row.count("attempt")?, brief: row.json("brief")? };
+    sqlx::query(
+        "insert into planning_attempts (build_id, number, holder, state) values ($1, $2, $3, $4)",
+    )
+    .bind(id.to_string())
+    .bind(int(claim.attempt))
+    .bind(holder.to_string())
+    .bind(attempt::State::Running.as_str())
+    .execute(&mut *tx)
+    .await?;
+    if claim.attempt == 1 {
+        let started =
+            Event::build_started(&claim.brief.prompt, claim.brief.framework.as_deref());
+        events::append(&mut tx, &mut build, &[started]).await?;
+    }
+    tx.commit().await?;
+    Ok(Some(claim))
+}
+
+pub(super) async fn note(pool: &PgPool, claim: &BuildClaim, event: &Event) -> Result<(), Error> {
+    let mut tx = pool.begin().await?;
+    let mut build = held(&mut tx, claim.build, Held::by_claim(claim.attempt)).await?;
+    events::append(&mut tx, &mut build, std::slice::from_ref(event)).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Locks a build whose planning is held; `Fenced` if it is not.
+pub(super) async fn held(
+    conn: &mut PgConnection,
+    id: BuildId,
+    held: Held,
+) -> Result<Locked, Error> {
+    let build = lock::build(conn, id).await?.ok_or(Error::Fenced)?;
+    let is_held = build.state == build::State::Planning
+        && build.attempt == held.attempt
+        && (build.lapsed || !held.lapsed);
+    if is_held { Ok(build) } else { Err(Error::Fenced) }
+}
+
+pub(super) async fn adopt(
+    pool: &PgPool,
+    claim: &BuildClaim,
+    plan: &Plan,
+    adoption: Adoption,
+) -> Result<(), Error> {
+    let mut tx = pool.begin().await?;
+    let mut build = held(&mut tx, claim.build, Held::by_claim(claim.attempt)).await?;
+    let (state, trigger, within) = match adoption {
+        Adoption::AtOnce { .. } => (plan::State::Adopted, build::Trigger::PlanAdopted, None),
+        Adoption::OnApproval { within, .. } => {
+            (plan::State::Proposed, build::Trigger::PlanProposed, Some(within))
+        }
+    };
+    sqlx::query(include_str!("sql/insert_plan.sql"))
+        .bind(adoption.plan().to_string())
+        .bind(build.id.to_string())
+        .bind(state.as_str())
+        .bind(document(&plan.spec)?)
+        .bind(&plan.project_type)
+        .bind(&plan.framework)
+        .bind(plan.complexity.as_str())
+        .bind(document(&plan.notes)?)
+        .bind(int(plan.estimated_secs))
+        .bind(document(&plan.straightened)?)
+        .bind(within.map(secs))
+        .execute(&mut *tx)
+        .await?;
+    let ready =
+        insert_tasks(&mut tx, build.id, plan, adoption.plan(), within.is_none()).await?;
+    sqlx::query(
+        "update builds
+            set state = $3, plan_id = $4, holder = null, leased_until = null, tasks = $5
+          where id = $1 and attempt = $2 and state = 'planning'",
+    )
+    .bind(build.id.to_string())
+    .bind(int(claim.attempt))
+    .bind(build.state.on(trigger)?.as_str())
+    .bind(adoption.plan().to_string())
+    .bind(int(u32::try_from(plan.tasks.len()).unwrap_or(u32::MAX)))
+    .execute(&mut *tx)
+    .await?;
+    let succeeded = attempt::State::Running.on(attempt::Trigger::Success)?;
+    end_attempt(&mut tx, build.id, claim.attempt, succeeded, None).await?;
+    outbox::push(&mut tx, &ready, build.priority, Duration::ZERO).await?;
+    events::append(&mut tx, &mut build, &adoption_events(plan, adoption)).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+fn adoption_events(plan: &Plan, adoption: Adoption) -> Vec<Event> {
+    let listed: Vec<_> = plan
+        .tasks
+        .iter()
+        .map(|planned| &planned.task)
+        .map(|task| (task.name.as_str(), task.operation.as_str(), task.description.as_str()))
+        .collect();
+    let needs_approval = matches!(adoption, Adoption::OnApproval { .. });
+    let generated = Event::plan_generated(
+        adoption.plan(),
+        plan.estimated_secs,
+        &listed,
+        &plan.notes,
+        needs_approval,
+    );
+    if plan.straightened.is_empty() {
+        vec![generated]
+    } else {
+        vec![Event::plan_warning(adoption.plan(), &plan.straightened), generated]
+    }
+}
+
+/// Writes all tasks and edges of a plan, in two statements; answers with what is ready.
+async fn insert_tasks(
+    conn: &mut PgConnection,
+    build: BuildId,
+    plan: &Plan,
+    id: PlanId,
+    at_once: bool,
+) -> Result<Vec<Job>, Error> {
+    let released = task::State::Pending.on(task::Trigger::DependenciesMet)?;
+    let ids: Vec<TaskId> = plan.tasks.iter().map(|_| draw::id()).collect();
+    let tasks = || plan.tasks.iter().map(|planned| &planned.task);
+    let states: Vec<_> = plan
+        .tasks
+        .iter()
+        .map(|planned| at_once && planned.waits_for.is_empty())
+        .map(|ready| if ready { released } else { task::State::Pending })
+        .collect();
+    let column = |of: fn(&plan::DraftTask) -> &str| tasks().map(of).collect::<Vec<_>>();
+    sqlx::query(include_str!("sql/insert_tasks.sql"))
+        .bind(build.to_string())
+        .bind(id.to_string())
+        .bind(texts(&ids))
+        .bind(column(|task| &task.key))
+        .bind(column(|task| &task.name))
+        .bind(column(|task| &task.description))
+        .bind(column(|task| task.phase.as_str()))
+        .bind(column(|task| task.operation.as_str()))
+        .bind(column(|task| &task.role))
+        .bind(tasks().map(|task| i16::from(task.priority)).collect::<Vec<_>>())
+        .bind(tasks().map(|task| int(task.estimated_secs)).collect::<Vec<_>>())
+        .bind(tasks().map(|task| document(&task.writes)).collect::<Result<Vec<_>, _>>()?)
+        .bind(tasks().map(|task| document(&task.input)).collect::<Result<Vec<_>, _>>()?)
+        .bind(texts(&states))
+        .bind(
+            plan.tasks
+                .iter()
+                .map(|planned| i32::try_from(planned.waits_for.len()).unwrap_or(i32::MAX))
+                .collect::<Vec<_>>(),
+        )
+        .execute(&mut *conn)
+        .await?;
+    let edges = plan
+        .tasks
+        .iter()
+        .zip(&ids)
+        .flat_map(|(planned, id)| planned.waits_for.iter().map(move |&on| (id, on)));
+    let (from, on): (Vec<_>, Vec<_>) =
+        edges.map(|(id, on)| (id.to_string(), ids[on].to_string())).unzip();
+    sqlx::query(
+        "insert into dependencies (task_id, on_task_id)
+         select * from unnest($1::text[], $2::text[])",
+    )
+    .bind(from)
+    .bind(on)
+    .execute(conn)
+    .await?;
+    let ready = ids.into_iter().zip(states).filter(|(_, state)| *state == released);
+    Ok(ready.map(|(id, _)| Job::Task(id)).collect())
+}
+
+pub(super) async fn settle(
+    pool: &PgPool,
+    id: BuildId,
+    lease: Held,
+    failure: &Failure,
+    (policy, jitter): (&Policy, Jitter),
+) -> Result<(), Error> {
+    let mut tx = pool.begin().await?;
+    let mut build = held(&mut tx, id, lease).await?;
+    let settlement = settle::settle_planning(
+        failure,
+        build.attempt,
+        build.failures,
+        build.crashes,
+        policy,
+        jitter,
+    )?;
+    sqlx::query(include_str!("sql/settle_planning.sql"))
+        .bind(id.to_string())
+        .bind(int(lease.attempt))
+        .bind(settlement.build.as_str())
+        .bind(settlement.due_in.map(secs))
+        .bind(int(settlement.failures))
+        .bind(int(settlement.crashes))
+        .bind(settlement.stop.as_ref().map(|stop| &stop.code))
+        .bind(settlement.stop.as_ref().map(|stop| &stop.message))
+        .bind(settlement.build.is_final())
+        .execute(&mut *tx)
+        .await?;
+    end_attempt(&mut tx, id, lease.attempt, settlement.attempt, Some(failure)).await?;
+    if let Some(due_in) = settlement.due_in {
+        outbox::push(&mut tx, &[Job::Plan(id)], build.priority, due_in).await?;
+    }
+    events::append(&mut tx, &mut build, &settlement.events).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Gives a planning back, due at once.
+pub(super) async fn give_back(pool: &PgPool, id: BuildId, attempt: u32) -> Result<(), Error> {
+    let mut tx = pool.begin().await?;
+    let build = held(&mut tx, id, Held::by_claim(attempt)).await?;
+    sqlx::query(
+        "update builds
+            set state = $3, due_at = clock_timestamp(), holder = null, leased_until = null,
+                updated_at = clock_timestamp()
+          where id = $1 and attempt = $2 and state = 'planning'",
+    )
+    .bind(id.to_string())
+    .bind(int(attempt))
+    .bind(build.state.on(build::Trigger::GivenBack)?.as_str())
+    .execute(&mut *tx)
+    .await?;
+    let given_back = attempt::State::Running.on(attempt::Trigger::GivenBack)?;
+    end_attempt(&mut tx, id, attempt, given_back, None).await?;
+    outbox::push(&mut tx, &[Job::Plan(id)], build.priority, Duration::ZERO).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn end_attempt(
+    conn: &mut PgConnection,
+    id: BuildId,
+    number: u32,
+    state: attempt::State,
+    failure: Option<&Failure>,
+) -> Result<(), Error> {
+    sqlx::query(
+        "update planning_attempts
+            set state = $3, failure = $4::json, settled_at = clock_timestamp()
+          where build_id = $1 and number = $2 and state = 'running'",
+    )
+    .bind(id.to_string())
+    .bind(int(number))
+    .bind(state.as_str())
+    .bind(failure.map(document).transpose()?)
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! Plans: read, and approved.
+
+use sqlx::{PgConnection, Row, postgres::PgRow};
+
+use super::{
+    lock::{self, Locked},
+    rows::Columns,
+    *,
+};
+use crate::domain::{build, plan, task};
+
+pub(super) async fn view(pool: &PgPool, id: PlanId) -> Result<PlanView, Error> {
+    let row = sqlx::query("select * from plans where id = $1")
+        .bind(id.to_string())
+        .fetch_optional(pool)
+        .await?
+        .ok_or_else(|| Error::not_found(id))?;
+    read(&row)
+}
+
+pub(super) async fn newest(pool: &PgPool, build: BuildId) -> Result<PlanView, Error> {
+    let row = sqlx::query(
+        "select * from plans where build_id = $1 order by created_at desc, id desc limit 1",
+    )
+    .bind(build.to_string())
+    .fetch_optional(pool)
+    .await?
+    .ok_or_else(|| Error::not_found(format_args!("a plan of {build}")))?;
+    read(&row)
+}
+
+fn read(row: &PgRow) -> Result<PlanView, Error> {
+    Ok(PlanView {
+        id: row.word("id")?,
+        build: row.word("build_id")?,
+        state: row.word("state")?,
+        spec: row.json("spec")?,
+        project_type: row.try_get("project_type")?,
+        framework: row.try_get("framework")?,
+        complexity: row.word("complexity")?,
+        notes: row.json("notes")?,
+        estimated_secs: row.count("estimated_secs")?,
+        straightened: row.json("straightened")?,
+        created_at: row.try_get("created_at")?,
+        approve_until: row.try_get("approve_until")?,
+    })
+}
+
+/// Locks the build of a plan that waits for a person.
+pub(super) async fn lock_proposed(
+    conn: &mut PgConnection,
+    id: PlanId,
+) -> Result<Locked, Error> {
+    let row = sqlx::query("select build_id from plans where id = $1")
+        .bind(id.to_string())
+        .fetch_optional(&mut *conn)
+        .await?
+        .ok_or_else(|| Error::not_found(id))?;
+    let build =
+        lock::build(conn, row.word("build_id")?).await?.ok_or_else(|| Error::not_found(id))?;
+    // Read after the lock: plans change under it alone.
+    let row = sqlx::query("select state from plans where id = $1")
+        .bind(id.to_string())
+        .fetch_one(conn)
+        .await?;
+    let state: plan::State = row.word("state")?;
+    if state != plan::State::Proposed {
+        return Err(Error::conflict("plan_not_proposed", format!("the plan is {state} already")));
+    }
+    Ok(build)
+}
+
+pub(super) async fn approve(pool: &PgPool, id: PlanId) -> Result<Build, Error> {
+    let mut tx = pool.begin().await?;
+    let mut build = lock_proposed(&mut tx, id).await?;
+    sqlx::query("update plans set state = $2 where id = $1")
+        .bind(id.to_string())
+        .bind(plan::State::Proposed.on(plan::Trigger::Approved)?.as_str())
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query("update builds set state = $2 where id = $1")
+        .bind(build.id.to_string())
+        .bind(build.state.on(build::Trigger::PlanApproved)?.as_str())
+        .execute(&mut *tx)
+        .await?;
+    let mut released = sqlx::query(
+        "update tasks
+            set state = $2, due_at = clock_timestamp()
+          where plan_id = $1 and state = 'pending' and waiting_on = 0
+         returning id, place",
+    )
+    .bind(id.to_string())
+    .bind(task::State::Pending.on(task::Trigger::DependenciesMet)?.as_str())
+    .fetch_all(&mut *tx)
+    .await?;
+    released.sort_by_key(|row| row.get::<i32, _>("place"));
+    let ready = released
+        .iter()
+        .map(|row| row.word("id").map(Job::Task))
+        .collect::<Result<Vec<_>, _>>()?;
+    outbox::push(&mut tx, &ready, build.priority, Duration::ZERO).await?;
+    events::append(&mut tx, &mut build, &[Event::plan_approved(id)]).await?;
+    let view = builds::view(&mut tx, build.id).await?;
+    tx.commit().await?;
+    Ok(view)
+}

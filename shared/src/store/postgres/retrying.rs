@@ -1,0 +1,90 @@
+//! Another go at a build that failed or was cancelled.
+
+use sqlx::{PgConnection, Row};
+
+use super::{lock::Locked, rows::Columns, *};
+use crate::domain::{build, plan, task};
+
+pub(super) async fn retry(pool: &PgPool, id: BuildId) -> Result<Build, Error> {
+    let mut tx = pool.begin().await?;
+    let mut build = lock::build(&mut tx, id).await?.ok_or_else(|| Error::not_found(id))?;
+    let adopted = adopted_plan(&mut tx, &build).await?;
+    let trigger = build::Trigger::Retried { planned: adopted.is_some() };
+    let state = build.state.on(trigger).map_err(|_| {
+        let reason = format!("the build is {}, neither failed nor cancelled", build.state);
+        Error::conflict("build_not_retryable", reason)
+    })?;
+    let tasks = match adopted {
+        Some(plan) => {
+            let tasks = reopen_tasks(&mut tx, &build, plan).await?;
+            reopen_build(&mut tx, &build, state).await?;
+            tasks
+        }
+        None => {
+            reopen_build(&mut tx, &build, state).await?;
+            outbox::push(&mut tx, &[Job::Plan(id)], build.priority, Duration::ZERO).await?;
+            0
+        }
+    };
+    events::append(&mut tx, &mut build, &[Event::build_retried(tasks)]).await?;
+    let view = builds::view(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(view)
+}
+
+async fn adopted_plan(
+    conn: &mut PgConnection,
+    build: &Locked,
+) -> Result<Option<PlanId>, Error> {
+    let Some(id) = build.plan else { return Ok(None) };
+    let row = sqlx::query("select state from plans where id = $1")
+        .bind(id.to_string())
+        .fetch_one(conn)
+        .await?;
+    Ok((row.word::<plan::State>("state")? == plan::State::Adopted).then_some(id))
+}
+
+/// Puts every task that was lost back; answers with how many there were.
+async fn reopen_tasks(
+    conn: &mut PgConnection,
+    build: &Locked,
+    plan: PlanId,
+) -> Result<u32, Error> {
+    let pending = task::State::Failed.on(task::Trigger::Retried)?;
+    let ready = pending.on(task::Trigger::DependenciesMet)?;
+    let mut rows = sqlx::query(include_str!("sql/reopen_tasks.sql"))
+        .bind(plan.to_string())
+        .bind(pending.as_str())
+        .bind(ready.as_str())
+        .fetch_all(&mut *conn)
+        .await?;
+    rows.sort_by_key(|row| row.get::<i32, _>("place"));
+    let mut released = Vec::new();
+    for row in &rows {
+        if row.word::<task::State>("state")? == ready {
+            released.push(Job::Task(row.word("id")?));
+        }
+    }
+    outbox::push(conn, &released, build.priority, Duration::ZERO).await?;
+    Ok(u32::try_from(rows.len()).unwrap_or(u32::MAX))
+}
+
+async fn reopen_build(
+    conn: &mut PgConnection,
+    build: &Locked,
+    state: build::State,
+) -> Result<(), Error> {
+    let row = sqlx::query("select brief from builds where id = $1")
+        .bind(build.id.to_string())
+        .fetch_one(&mut *conn)
+        .await?;
+    let brief: crate::domain::brief::Brief = row.json("brief")?;
+    sqlx::query(include_str!("sql/reopen_build.sql"))
+        .bind(build.id.to_string())
+        .bind(state.as_str())
+        .bind(state == build::State::Queued)
+        .bind(brief.deadline().map(secs))
+        .execute(conn)
+        .await?;
+    Ok(())
+}

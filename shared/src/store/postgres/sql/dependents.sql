@@ -1,0 +1,6 @@
+select t.id, t.name, t.state, t.waiting_on
+  from dependencies d
+  join tasks t on t.id = d.task_id
+ where d.on_task_id = $1
+ order by t.id
+   for no key update of t

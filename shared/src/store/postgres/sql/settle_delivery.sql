@@ -1,0 +1,12 @@
+update deliveries
+   set state = $3,
+       due_at = clock_timestamp() + make_interval(secs => $4), -- null where the delivery is final
+       holder = null,
+       leased_until = null,
+       failures = failures + $5,
+       crashes = crashes + $6,
+       failure = coalesce($7::json, failure),
+       settled_at = case when $8 then clock_timestamp() end
+ where id = $1
+   and attempt = $2 -- the fence
+   and state = 'in_progress'
