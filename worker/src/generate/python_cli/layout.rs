@@ -3,6 +3,8 @@
 //! An expression stands on one line where it fits, else each of its items has its own line and a
 //! trailing comma, which the formatter leaves alone. Knows nothing of specs.
 
+use crate::generate::naming;
+
 /// The line width that the generated project's `pyproject.toml` sets.
 const WIDTH: usize = 100;
 
@@ -80,11 +82,28 @@ impl Expression {
     }
 }
 
+/// A string literal.
+pub fn text(text: &str) -> Expression {
+    Expression::atom(naming::python_string(text))
+}
+
+/// `assert left op right` in a line of depth `indent`: broken at the operator where it is too long.
+pub fn assertion(indent: usize, left: &str, op: &str, right: &str) -> String {
+    let (whole, margin) = (format!("{left} {op} {right}"), " ".repeat(indent));
+    if indent + "assert ".len() + width(&whole) <= WIDTH {
+        format!("assert {whole}")
+    } else if indent + 4 + width(&whole) <= WIDTH {
+        format!("assert (\n{margin}    {whole}\n{margin})")
+    } else {
+        format!("assert (\n{margin}    {left}\n{margin}    {op} {right}\n{margin})")
+    }
+}
+
 /// A docstring of any text: escaped, wrapped between words, its closing quotes on their own line
 /// where one line does not hold it.
 pub fn docstring(text: &str, indent: usize) -> String {
     // Quotes at the ends of a docstring move its own quotes, so those inside are single.
-    let text = super::super::naming::one_line(text).replace('\\', "\\\\").replace('"', "'");
+    let text = naming::one_line(text).replace('\\', "\\\\").replace('"', "'");
     let margin = " ".repeat(indent);
     if indent + width(&text) + 6 <= WIDTH {
         return format!("{margin}\"\"\"{text}\"\"\"");
@@ -136,6 +155,21 @@ mod tests {
 
         assert!(lines.starts_with("f(\n        x=[\n            number_0,\n"), "{lines}");
         assert!(lines.ends_with("            number_11,\n        ],\n    )"), "{lines}");
+    }
+
+    #[test]
+    fn assertions_are_broken_at_their_operator() {
+        let long = "x".repeat(60);
+
+        assert_eq!(assertion(4, "a", "==", "b"), "assert a == b");
+        assert_eq!(
+            assertion(4, &long, "==", &"y".repeat(27)),
+            format!("assert (\n        {long} == {}\n    )", "y".repeat(27))
+        );
+        assert_eq!(
+            assertion(4, &long, "==", &long),
+            format!("assert (\n        {long}\n        == {long}\n    )")
+        );
     }
 
     #[test]

@@ -9,6 +9,8 @@ mod layout;
 mod names;
 mod parts;
 mod records;
+mod definitions;
+mod actions;
 mod samples;
 mod tools;
 #[cfg(test)]
@@ -109,6 +111,7 @@ fn project_context(spec: &Spec) -> Value {
         entities => Value::from(Serde(records)),
         tools => Value::from(Serde(tools)),
         dependencies => dependencies,
+        shared_modules => shared_modules(spec),
     }
 }
 
@@ -121,6 +124,17 @@ fn tool_views(spec: &Spec) -> Vec<ToolView> {
     let taken: Vec<String> =
         spec.entities.iter().map(|entity| naming::kebab(&entity.name)).collect();
     spec.tools.iter().map(|tool| tools::view(*tool, &taken)).collect()
+}
+
+/// The modules that the tools of a project share, each once.
+fn shared_modules(spec: &Spec) -> Vec<&'static str> {
+    let mut modules = Vec::new();
+    for module in spec.tools.iter().flat_map(|tool| tools::shared_modules(*tool)) {
+        if !modules.contains(module) {
+            modules.push(*module);
+        }
+    }
+    modules
 }
 
 fn module_import<'a>(modules: impl Iterator<Item = &'a str>) -> String {
@@ -161,6 +175,9 @@ fn environment() -> Environment<'static> {
     });
     env.add_filter("docstring", |text: &str, indent: usize| layout::docstring(text, indent));
     env.add_function("call", call);
+    env.add_function("assertion", |indent: usize, left: &str, op: &str, right: &str| {
+        layout::assertion(indent, left, op, right)
+    });
     env
 }
 

@@ -76,8 +76,8 @@ impl Planner<'_> {
             self.module("__init__"),
             self.module("errors"),
         ];
-        if !self.spec.tools.is_empty() {
-            sources.push(self.module("streams"));
+        for name in super::shared_modules(self.spec) {
+            sources.push(self.module(name));
         }
         plan(
             Part {

@@ -1,13 +1,16 @@
 //! What templates are told of an entity: its module, its class, its table and its tests, in Python.
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 
-use super::{layout::Expression, names, samples};
+use super::{
+    actions::{ActionView, action_tuple, action_view},
+    definitions::{table, table_import, values_import},
+    layout::{Expression, text},
+    names, samples,
+};
 use crate::generate::{
     naming::{kebab, python_string, words},
-    spec::{Action, Cardinality, Condition, Entity, Field, Kind, Relation, Set, Spec},
+    spec::{Cardinality, Entity, Field, Kind, Relation, Spec},
 };
 
 /// An entity as templates see it. Names are as in Python unless said otherwise.
@@ -40,6 +43,8 @@ pub struct RecordView {
     pub needed: Vec<OptionView>,
     /// Every option of a new record, links last.
     pub all: Vec<OptionView>,
+    /// What follows `edit 1` in examples.
+    pub edit_example: String,
     /// Values for tests that change and find records: tuples in a list, laid out.
     pub changes: String,
     pub has_changes: bool,
@@ -113,30 +118,6 @@ pub struct ReferrerView {
     pub is_self: bool,
 }
 
-#[derive(Debug, Serialize)]
-pub struct ActionView {
-    pub name: String,
-    pub command: String,
-    pub function: String,
-    pub about: String,
-    /// The Python condition under which it is refused, with the reason as a literal.
-    pub refused_when: Option<String>,
-    pub reason: Option<String>,
-    /// For documents: `status is pending or paid`.
-    pub requires: Option<String>,
-    /// For documents: what is written.
-    pub effects: Vec<String>,
-    /// The dictionary of what is written, laid out.
-    pub written: String,
-    /// `raise refusal(...)`, laid out.
-    pub raised: String,
-    /// Options of a record that the action takes, and of one it refuses, where both are possible.
-    pub ready: Option<Vec<String>>,
-    pub unready: Option<Vec<String>>,
-    /// Python checks on `after`, the record as JSON after the action.
-    pub checks: Vec<String>,
-}
-
 /// An option with its value, in the forms that tests and documents need.
 #[derive(Debug, Serialize)]
 pub struct OptionView {
@@ -206,6 +187,10 @@ impl RecordView {
             numbered: entity.fields.iter().any(|field| field.unique && is_needed(field)),
             verb_parameters: parametrize("verb", &verbs),
             checks_dates: actions.iter().flat_map(|a| &a.checks).any(|c| c.contains("dt.date")),
+            edit_example: entity.fields.first().map_or_else(String::new, |field| {
+                let [_, other] = samples::pair(field);
+                format!("{} {}", names::option(&field.name), shell_word(&other.typed))
+            }),
             needed,
             all,
             has_changes: !changes.is_empty(),
@@ -229,15 +214,15 @@ impl RecordView {
     }
 }
 
-fn owners(entity: &Entity) -> impl Iterator<Item = &Relation> {
+pub(super) fn owners(entity: &Entity) -> impl Iterator<Item = &Relation> {
     entity.relations.iter().filter(|r| r.cardinality == Cardinality::BelongsTo)
 }
 
-fn linked(entity: &Entity) -> impl Iterator<Item = &Relation> {
+pub(super) fn linked(entity: &Entity) -> impl Iterator<Item = &Relation> {
     entity.relations.iter().filter(|r| r.cardinality == Cardinality::ManyToMany)
 }
 
-fn column_of(relation: &Relation) -> String {
+pub(super) fn column_of(relation: &Relation) -> String {
     format!("{}_id", relation.name)
 }
 
@@ -250,7 +235,7 @@ fn is_needed(field: &Field) -> bool {
     field.required && !matches!(field.kind, Kind::Boolean | Kind::Choice { .. })
 }
 
-fn target(spec: &Spec, entity: &Entity, relation: &Relation) -> TargetView {
+pub(super) fn target(spec: &Spec, entity: &Entity, relation: &Relation) -> TargetView {
     // A relation to what is not in the spec cannot come from the planner; the words then say so.
     let plural = spec
         .entities
@@ -265,18 +250,18 @@ fn target(spec: &Spec, entity: &Entity, relation: &Relation) -> TargetView {
     }
 }
 
-fn pairs_of(entity: &Entity, relation: &Relation) -> String {
+pub(super) fn pairs_of(entity: &Entity, relation: &Relation) -> String {
     format!("{}_{}_links", entity.plural, relation.name)
 }
 
-fn pair_columns(entity: &Entity, relation: &Relation) -> (String, String) {
+pub(super) fn pair_columns(entity: &Entity, relation: &Relation) -> (String, String) {
     let owner = format!("{}_id", entity.name);
     let target = column_of(relation);
     let target = if target == owner { format!("linked_{target}") } else { target };
     (owner, target)
 }
 
-fn link_view(spec: &Spec, entity: &Entity, relation: &Relation) -> LinkView {
+pub(super) fn link_view(spec: &Spec, entity: &Entity, relation: &Relation) -> LinkView {
     let (owner_column, target_column) = pair_columns(entity, relation);
     LinkView {
         attribute: attribute_of(relation),
@@ -392,342 +377,8 @@ fn rule(kind: &Kind) -> String {
     }
 }
 
-fn kind_expression(kind: &Kind) -> Expression {
-    let number = |name: &str, value: &Option<i64>| {
-        value.map(|value| Expression::keyword(name, Expression::atom(value.to_string())))
-    };
-    match kind {
-        Kind::Text { max } => Expression::call("Text", vec![Expression::atom(max.to_string())]),
-        Kind::Integer { min, max } => {
-            let bounds = [number("smallest", min), number("largest", max)];
-            Expression::call("Integer", bounds.into_iter().flatten().collect())
-        }
-        Kind::Decimal { min } => {
-            Expression::call("Decimal", number("smallest", min).into_iter().collect())
-        }
-        Kind::Choice { options } => {
-            let options = options.iter().map(|o| Expression::atom(python_string(o))).collect();
-            Expression::call("Choice", vec![Expression::tuple(options)])
-        }
-        other => Expression::call(kind_class(other), vec![]),
-    }
-}
-
-fn kind_class(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::Text { .. } => "Text",
-        Kind::LongText => "LongText",
-        Kind::Integer { .. } => "Integer",
-        Kind::Decimal { .. } => "Decimal",
-        Kind::Boolean => "Boolean",
-        Kind::Date => "Date",
-        Kind::Datetime => "Datetime",
-        Kind::Email => "Email",
-        Kind::Url => "Url",
-        Kind::Choice { .. } => "Choice",
-    }
-}
-
-fn text(text: &str) -> Expression {
-    Expression::atom(python_string(text))
-}
-
-fn table(spec: &Spec, entity: &Entity) -> Expression {
-    let word = |name: &str, value: &str| Expression::keyword(name, text(value));
-    let not_required = || Expression::keyword("required", Expression::atom("False"));
-    let fields = entity.fields.iter().map(|field| {
-        let mut items = vec![text(&field.name), kind_expression(&field.kind)];
-        if !field.required {
-            items.push(not_required());
-        }
-        match &field.kind {
-            Kind::Boolean if field.required => {
-                items.push(Expression::keyword("default", Expression::atom("False")));
-            }
-            Kind::Choice { options } => {
-                let first = options.first().map_or("", String::as_str);
-                items.push(word("default", first));
-            }
-            _ => {}
-        }
-        Expression::call("Field", items)
-    });
-    let references = owners(entity).map(|relation| {
-        let target = target(spec, entity, relation);
-        let mut items = vec![text(&relation.name), text(&target.plural), text(&target.noun)];
-        if !relation.required {
-            items.push(not_required());
-        }
-        Expression::call("Reference", items)
-    });
-    let links = linked(entity).map(|relation| {
-        let link = link_view(spec, entity, relation);
-        let items = vec![
-            word("name", &relation.name),
-            word("table", &link.target.plural),
-            word("noun", &link.target.noun),
-            word("pairs", &link.pairs),
-            word("owner_column", &link.owner_column),
-            word("target_column", &link.target_column),
-        ];
-        Expression::call("Links", items)
-    });
-    let mut items = vec![
-        word("name", &entity.plural),
-        word("noun", &words(&entity.name)),
-        word("nouns", &words(&entity.plural)),
-        word("command", &kebab(&entity.name)),
-        Expression::keyword("record", Expression::atom(names::class(entity))),
-        Expression::keyword("fields", Expression::tuple(fields.collect())),
-    ];
-    let groups = [
-        ("references", references.collect::<Vec<_>>()),
-        ("links", links.collect()),
-        ("referrers", referrer_expressions(spec, entity)),
-    ];
-    for (name, group) in groups {
-        if !group.is_empty() {
-            items.push(Expression::keyword(name, Expression::tuple(group)));
-        }
-    }
-    Expression::call("TABLE = Table", items)
-}
-
-fn referrer_expressions(spec: &Spec, entity: &Entity) -> Vec<Expression> {
-    let mut found = Vec::new();
-    for other in &spec.entities {
-        for relation in other.relations.iter().filter(|r| r.target == entity.name) {
-            let (table, column, owner) = match relation.cardinality {
-                Cardinality::BelongsTo => (other.plural.clone(), column_of(relation), "id".into()),
-                Cardinality::ManyToMany => {
-                    let (owner, target) = pair_columns(other, relation);
-                    (pairs_of(other, relation), target, owner)
-                }
-            };
-            let mut items = vec![text(&table), text(&column), text(&words(&other.plural))];
-            if other.name == entity.name {
-                items.push(Expression::keyword("own_column", text(&owner)));
-            }
-            found.push(Expression::call("Referrer", items));
-        }
-    }
-    found
-}
-
-fn import(module: &str, names: &BTreeSet<&str>) -> String {
-    let head = format!("from {module} import ");
-    let names: Vec<Expression> = names.iter().map(|name| Expression::atom(*name)).collect();
-    let list: Vec<String> = names.iter().map(|n| n.lay_out(0, 0, 0)).collect();
-    let flat = list.join(", ");
-    if head.len() + flat.len() <= 100 {
-        return format!("{head}{flat}");
-    }
-    format!("{head}{}", Expression::call("", names).explode(0))
-}
-
-fn table_import(entity: &Entity, referred: bool) -> String {
-    let mut names = BTreeSet::from(["Action", "Field", "Table"]);
-    if owners(entity).next().is_some() {
-        names.insert("Reference");
-    }
-    if linked(entity).next().is_some() {
-        names.insert("Links");
-    }
-    if referred {
-        names.insert("Referrer");
-    }
-    if entity.actions.iter().any(|action| action.requires.is_some()) {
-        names.insert("refusal");
-    }
-    import("..table", &names)
-}
-
-fn values_import(entity: &Entity) -> String {
-    let mut names: BTreeSet<&str> =
-        entity.fields.iter().map(|field| kind_class(&field.kind)).collect();
-    for set in entity.actions.iter().flat_map(|action| &action.sets) {
-        if let Set::Now { field } = set {
-            names.insert(now_function(entity, field));
-        }
-    }
-    import("..values", &names)
-}
-
-fn now_function(entity: &Entity, field: &str) -> &'static str {
-    let kind = entity.fields.iter().find(|f| f.name == field).map(|f| &f.kind);
-    if matches!(kind, Some(Kind::Date)) { "today" } else { "now" }
-}
-
-fn action_function(entity: &Entity, action: &Action) -> String {
-    format!("{}_{}", action.name, entity.name)
-}
-
-fn action_tuple(entity: &Entity) -> String {
-    let head = format!("ACTIONS: tuple[Action[{}], ...] = ", names::class(entity));
-    let actions = entity.actions.iter().map(|action| {
-        let items = vec![
-            text(&names::action_command(&action.name)),
-            Expression::atom(action_function(entity, action)),
-        ];
-        Expression::call("Action", items)
-    });
-    let tuple = Expression::tuple(actions.collect()).lay_out(0, head.len(), 0);
-    format!("{head}{tuple}")
-}
-
-fn action_view(entity: &Entity, action: &Action) -> ActionView {
-    let condition = action.requires.as_ref().map(|requires| condition(entity, requires));
-    let field_of = |name: &str| entity.fields.iter().find(|field| field.name == name);
-    let mut written = Vec::new();
-    let mut effects = Vec::new();
-    let mut checks = Vec::new();
-    for set in &action.sets {
-        let (field, value, effect, check) = match set {
-            Set::Now { field } => {
-                let function = now_function(entity, field);
-                let (effect, check) = if function == "today" {
-                    (
-                        "the current day",
-                        format!("assert after[\"{field}\"] == dt.date.today().isoformat()"),
-                    )
-                } else {
-                    ("the current instant", format!("assert after[\"{field}\"].endswith(\"Z\")"))
-                };
-                (field, format!("{function}()"), effect.to_owned(), check)
-            }
-            Set::Boolean { field, value } => {
-                let value = if *value { "True" } else { "False" };
-                let said = if value == "True" { "yes" } else { "no" };
-                (
-                    field,
-                    value.to_owned(),
-                    said.to_owned(),
-                    format!("assert after[\"{field}\"] is {value}"),
-                )
-            }
-            Set::Choice { field, value } => {
-                let literal = python_string(value);
-                let check = format!("assert after[\"{field}\"] == {literal}");
-                (field, literal, value.clone(), check)
-            }
-        };
-        written.push(Expression::atom(format!("\"{field}\": {value}")));
-        effects.push(format!("{} becomes {effect}", words(field)));
-        checks.push(check);
-    }
-    let function = action_function(entity, action);
-    let dictionary = Expression::Group { open: "{".to_owned(), items: written, close: "}" };
-    let call = Expression::call(
-        "return TABLE.change",
-        vec![Expression::atom("connection"), Expression::atom("record_id"), dictionary],
-    );
-    let (ready, unready) = match &action.requires {
-        None => (Some(vec![]), None),
-        Some(Condition::Empty { field }) => {
-            let filled = field_of(field).map(|f| argument(&f.name, &samples::pair(f)[0].typed));
-            // A field that a new record must have is never empty.
-            let empty = field_of(field).filter(|f| !f.required).map(|_| vec![]);
-            (empty, filled.map(|filled| vec![filled]))
-        }
-        Some(Condition::OneOf { field, options }) => {
-            let all = field_of(field).map(|f| &f.kind);
-            let other = match all {
-                Some(Kind::Choice { options: all }) => all.iter().find(|o| !options.contains(o)),
-                _ => None,
-            };
-            (
-                options.first().map(|option| vec![argument(field, option)]),
-                other.map(|option| vec![argument(field, option)]),
-            )
-        }
-        Some(Condition::Equal { field, value }) => {
-            let said = |value: bool| if value { "yes" } else { "no" };
-            (Some(vec![argument(field, said(*value))]), Some(vec![argument(field, said(!*value))]))
-        }
-        Some(Condition::Positive { field }) => {
-            let value = |sample: fn(&Field) -> Option<String>| {
-                field_of(field).and_then(sample).map(|value| vec![argument(field, &value)])
-            };
-            (value(samples::positive), value(samples::not_positive))
-        }
-    };
-    ActionView {
-        name: action.name.clone(),
-        command: names::action_command(&action.name),
-        about: action.about.clone(),
-        refused_when: condition.as_ref().map(|c| c.refused_when.clone()),
-        reason: condition.as_ref().map(|c| c.reason.clone()),
-        requires: condition.as_ref().map(|c| c.requires.clone()),
-        raised: condition.as_ref().map_or_else(String::new, |c| {
-            let items = vec![
-                Expression::atom("TABLE"),
-                Expression::atom("record_id"),
-                text(&names::action_command(&action.name)),
-                Expression::atom(c.reason.clone()),
-            ];
-            Expression::call("raise refusal", items).lay_out(8, 8, 0)
-        }),
-        written: call.lay_out(4, 4, 0),
-        function,
-        effects,
-        ready,
-        unready,
-        checks,
-    }
-}
-
-struct Check {
-    refused_when: String,
-    reason: String,
-    requires: String,
-}
-
-fn condition(entity: &Entity, condition: &Condition) -> Check {
-    let optional = |name: &str| entity.fields.iter().any(|f| f.name == name && !f.required);
-    match condition {
-        Condition::Empty { field } => Check {
-            refused_when: format!("before.{field} is not None"),
-            reason: python_string(&format!("{} is already set", words(field))),
-            requires: format!("{} is empty", words(field)),
-        },
-        Condition::OneOf { field, options } => {
-            let literals: Vec<Expression> = options.iter().map(|o| text(o)).collect();
-            let refused_when = match literals.as_slice() {
-                [Expression::Atom(only)] => format!("before.{field} != {only}"),
-                _ => {
-                    let head = format!("before.{field} not in ");
-                    head.clone() + &Expression::tuple(literals).lay_out(4, 7 + head.len(), 1)
-                }
-            };
-            Check {
-                refused_when,
-                reason: format!("f\"{} is {{before.{field}}}\"", words(field)),
-                requires: format!("{} is {}", words(field), options.join(" or ")),
-            }
-        }
-        Condition::Equal { field, value } => {
-            let (value, other, said) =
-                if *value { ("True", "not yes", "yes") } else { ("False", "not no", "no") };
-            Check {
-                refused_when: format!("before.{field} is not {value}"),
-                reason: python_string(&format!("{} is {other}", words(field))),
-                requires: format!("{} is {said}", words(field)),
-            }
-        }
-        Condition::Positive { field } => Check {
-            refused_when: if optional(field) {
-                format!("before.{field} is None or before.{field} <= 0")
-            } else {
-                format!("before.{field} <= 0")
-            },
-            reason: python_string(&format!("{} is not above zero", words(field))),
-            requires: format!("{} is above zero", words(field)),
-        },
-    }
-}
-
 /// `"--option=value"`, as a Python literal.
-fn argument(column: &str, value: &str) -> String {
+pub(super) fn argument(column: &str, value: &str) -> String {
     python_string(&format!("{}={value}", names::option(column)))
 }
 

@@ -3,7 +3,28 @@
 use std::collections::BTreeSet;
 
 use super::{parts, render};
-use crate::generate::spec::{Spec, Stack};
+use crate::generate::spec::{Spec, Stack, Tool};
+
+const TOOLS: [Tool; 18] = [
+    Tool::CsvToJson,
+    Tool::JsonToCsv,
+    Tool::CsvStats,
+    Tool::JsonFormat,
+    Tool::WordCount,
+    Tool::PasswordGenerator,
+    Tool::FileHash,
+    Tool::DuplicateFinder,
+    Tool::BulkRename,
+    Tool::FileOrganizer,
+    Tool::DiskUsage,
+    Tool::TextSearch,
+    Tool::LogAnalyzer,
+    Tool::UnitConverter,
+    Tool::MarkdownToHtml,
+    Tool::TextEncode,
+    Tool::Calculator,
+    Tool::DateCalculator,
+];
 
 fn stored(text: &str) -> Spec {
     Spec { stack: Stack::PythonCli, ..serde_json::from_str(text).unwrap() }
@@ -21,8 +42,19 @@ fn tiny() -> Spec {
     stored(include_str!("../../../tests/specs/tiny.json"))
 }
 
+fn toolbox(tools: &[Tool]) -> Spec {
+    let mut spec = tiny();
+    spec.slug = "toolbox".into();
+    spec.entities.clear();
+    spec.tools = tools.to_vec();
+    spec
+}
+
 fn all() -> Vec<Spec> {
-    vec![library(), everything(), tiny()]
+    let mut specs = vec![library(), everything(), tiny(), toolbox(&TOOLS)];
+    specs.extend(TOOLS.iter().map(|tool| toolbox(&[*tool])));
+    specs.push(Spec { tools: TOOLS.to_vec(), ..library() });
+    specs
 }
 
 #[test]
@@ -66,6 +98,7 @@ fn every_part_comes_after_what_it_needs() {
 #[test]
 fn small_briefs_have_about_ten_parts() {
     assert_eq!(parts(&tiny()).len(), 10);
+    assert_eq!(parts(&toolbox(&[Tool::CsvToJson])).len(), 9);
 }
 
 #[test]
@@ -131,4 +164,16 @@ fn names_that_python_has_are_avoided() {
     spec.slug = "pytest".into();
     let project = &render(&spec, "config").unwrap()[0].content;
     assert!(project.contains("\npytest-cli = \"pytest_cli.cli:main\""), "{project}");
+}
+
+#[test]
+fn a_tool_never_takes_the_command_of_a_record() {
+    let mut spec = tiny();
+    spec.entities[0].name = "calculator".into();
+    spec.tools = vec![Tool::Calculator];
+
+    let registry = render(&spec, "cli").unwrap();
+
+    let tools = registry.iter().find(|file| file.path.ends_with("tools/__init__.py")).unwrap();
+    assert!(tools.content.contains("\"calculator-tool\": calculator"), "{}", tools.content);
 }

@@ -28,6 +28,26 @@ pub fn dependencies(tool: Tool) -> &'static [&'static str] {
     }
 }
 
+/// The modules that a tool shares with others, each after those it uses itself.
+pub fn shared_modules(tool: Tool) -> &'static [&'static str] {
+    match tool {
+        Tool::CsvToJson | Tool::CsvStats => &["streams", "csv_files"],
+        Tool::JsonToCsv | Tool::JsonFormat => &["streams", "json_files"],
+        Tool::WordCount
+        | Tool::FileHash
+        | Tool::LogAnalyzer
+        | Tool::MarkdownToHtml
+        | Tool::TextEncode => &["streams"],
+        Tool::DuplicateFinder => &["sizes", "walking"],
+        Tool::BulkRename | Tool::FileOrganizer => &["moves"],
+        Tool::DiskUsage => &["sizes"],
+        Tool::TextSearch => &["walking"],
+        Tool::PasswordGenerator | Tool::UnitConverter | Tool::Calculator | Tool::DateCalculator => {
+            &[]
+        }
+    }
+}
+
 /// A tool as templates see it, with a command that none of `taken` has.
 pub fn view(tool: Tool, taken: &[String]) -> ToolView {
     let (module, title, about, examples) = entry(tool);
