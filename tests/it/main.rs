@@ -1,3 +1,4 @@
-//! The fleet under test, one binary.
+//! The fleet under test, in one binary.
 
 mod store;
+mod queue;

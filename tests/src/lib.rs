@@ -1,1 +1,3 @@
+//! The fleet under test.
 
+pub mod servers;

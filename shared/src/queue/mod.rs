@@ -5,10 +5,13 @@
 //! harmless. It knows nothing of retries or delays: a job is put in when its work is due.
 
 pub mod memory;
+pub mod redis;
 pub mod relay;
 pub mod serve;
 mod outage;
 mod source;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 
 use std::{sync::Arc, time::Duration};
 
@@ -76,7 +79,7 @@ pub trait Queue: Send + Sync + 'static {
 /// Opens the queue that a `REDIS_URL` names; without one, the memory of this process.
 pub async fn open(url: Option<&str>) -> Result<Arc<dyn Queue>, Error> {
     match url {
-        Some(_) => Err(Error { source: "the queue on Redis is on its way".into() }),
+        Some(url) => Ok(Arc::new(redis::Redis::open(url).await?)),
         None => Ok(Arc::new(memory::Memory::new())),
     }
 }

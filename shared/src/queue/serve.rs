@@ -7,11 +7,15 @@
 
 use std::{
     future::Future,
+    pin::Pin,
     sync::{Arc, Mutex, atomic::AtomicU32},
     time::Duration,
 };
 
-use apalis_core::worker::{builder::WorkerBuilder, ext::parallelize::ParallelizeExt};
+use apalis_core::{
+    error::WorkerError,
+    worker::{builder::WorkerBuilder, ext::parallelize::ParallelizeExt},
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::Instant,
@@ -64,10 +68,8 @@ where
     let (marks, marked) = mpsc::unbounded_channel();
     let trouble = Arc::new(Mutex::new(Outage::patient("handling jobs")));
     let desk = Desk { busy, stop: stop.clone(), trouble };
-    let worker = WorkerBuilder::new(format!("{lane}-{holder}"))
-        .backend(Source { arrived, stop: stop.clone(), desk })
-        .parallelize(run_beside)
-        .build(Calling(handler));
+    let source = Source { arrived, stop: stop.clone(), desk };
+    let worker = work(format!("{lane}-{holder}"), source, handler);
     let taker = Taker {
         queue: queue.clone(),
         lane,
@@ -80,12 +82,25 @@ where
 
     // The taker ends at the stop; the worker ends when the taker is gone and all handlers have
     // ended; the last ticket is gone with the worker, and with it what `tell` listens to.
-    let (ran, (), ()) = tokio::join!(
-        Box::pin(worker.run()),
-        Box::pin(taker.run()),
-        Box::pin(tell(queue, lane, marked, stop)),
-    );
+    let (ran, (), ()) =
+        tokio::join!(worker, Box::pin(taker.run()), Box::pin(tell(queue, lane, marked, stop)),);
     ran.map_err(|error| Error { source: error.into() })
+}
+
+/// The apalis worker, without its types. They are boxed outside of any async function, because the
+/// compiler cannot see that a future that holds them may be sent.
+fn work<H, F>(
+    name: String,
+    source: Source,
+    handler: H,
+) -> Pin<Box<dyn Future<Output = Result<(), WorkerError>> + Send>>
+where
+    H: Fn(Job) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<(), store::Error>> + Send + 'static,
+{
+    let worker =
+        WorkerBuilder::new(name).backend(source).parallelize(run_beside).build(Calling(handler));
+    Box::pin(worker.run())
 }
 
 /// Runs a handler as a future of its own on the runtime, and breaks it off when nobody waits for it

@@ -23,7 +23,7 @@ pub struct ToolView {
 /// Python packages that a tool needs at run time, pinned.
 pub fn dependencies(tool: Tool) -> &'static [&'static str] {
     match tool {
-        Tool::MarkdownToHtml => &["Markdown==3.10.3"],
+        Tool::MarkdownToHtml => &["Markdown==3.11.3"],
         _ => &[],
     }
 }
