@@ -149,7 +149,7 @@ pub fn made(field: &Field) -> String {
 /// A valid value.
 pub fn one(field: &Field) -> String {
     match &field.kind {
-        Kind::Text { max } => string(cut(&format!("Some {}", naming::words(&field.name)), *max)),
+        Kind::Text { max } => line(&field.name, *max).0,
         Kind::LongText => "\"First line.\\nSecond line.\"".into(),
         Kind::Integer { .. } => integers(field).0.to_string(),
         Kind::Decimal { min } => format!("\"{}.50\"", min.unwrap_or(0).max(12)),
@@ -165,7 +165,7 @@ pub fn one(field: &Field) -> String {
 /// Another valid value, wherever there are two.
 pub fn another(field: &Field) -> String {
     match &field.kind {
-        Kind::Text { max } => string(cut(&format!("Other {}", naming::words(&field.name)), *max)),
+        Kind::Text { max } => line(&field.name, *max).1,
         Kind::LongText => "\"Changed.\"".into(),
         Kind::Integer { .. } => integers(field).1.to_string(),
         Kind::Decimal { min } => format!("\"{}.05\"", min.unwrap_or(0).max(12) + 1),
@@ -245,6 +245,30 @@ fn integers(field: &Field) -> (i128, i128) {
     let wanted = if field.name.contains("year") { 2001 } else { 3 };
     let one = wanted.clamp(low, high);
     (one, if one < high { one + 1 } else { (one - 1).max(low) })
+}
+
+/// Two lines of text such as a field of this name would hold.
+fn line(name: &str, max: u32) -> (String, String) {
+    let (one, other) = match name.rsplit('_').next().unwrap_or_default() {
+        "title" | "subject" | "headline" => ("A Winter Journey", "The Garden Wall"),
+        "isbn" => ("978-0-306-40615-7", "978-3-16-148410-0"),
+        "phone" | "mobile" => ("+44 20 7946 0018", "+44 20 7946 0123"),
+        "address" | "street" => ("1 Harbour Street", "22 Mill Lane"),
+        "city" | "town" | "location" | "place" => ("Lisbon", "Tromso"),
+        "country" => ("Portugal", "Norway"),
+        "code" | "sku" | "number" | "reference" => ("A-1001", "B-2002"),
+        "label" | "tag" | "keyword" => ("urgent", "later"),
+        "color" | "colour" => ("green", "blue"),
+        "author" | "borrower" | "owner" | "instructor" | "teacher" => ("Ada Byron", "Emmy Weber"),
+        "name" if name != "name" => ("Ada Byron", "Emmy Weber"),
+        _ => ("", ""),
+    };
+    if !one.is_empty() && one.len().max(other.len()) <= max as usize {
+        return (string(one), string(other));
+    }
+    // A long name would make a line that no formatter can break.
+    let words = if name.len() > 24 { "text".to_owned() } else { naming::words(name) };
+    (string(cut(&format!("Some {words}"), max)), string(cut(&format!("Other {words}"), max)))
 }
 
 fn cut(text: &str, max: u32) -> &str {

@@ -34,17 +34,28 @@ fn fit(code: &str) -> String {
     if width(&joined) <= WIDTH { joined + "\n" } else { code.to_owned() }
 }
 
-/// As `fit` for three lines, without the brackets, which only the long form needs.
+/// As `fit`, without the outer brackets, which only the long form needs.
 fn fit_bare(code: &str) -> String {
     let lines: Vec<&str> = code.lines().collect();
-    let [first, inner, last] = lines.as_slice() else { return code.to_owned() };
+    let [first, inner @ .., last] = lines.as_slice() else { return code.to_owned() };
+    let inner: Vec<&str> = inner.iter().map(|line| line.trim()).collect();
     let joined = format!(
         "{}{}{}",
         first.trim_end_matches('('),
-        inner.trim(),
+        inner.join(" "),
         last.trim_start().trim_start_matches(')'),
     );
-    if width(&joined) <= WIDTH { joined + "\n" } else { code.to_owned() }
+    if width(&joined) <= WIDTH {
+        return joined + "\n";
+    }
+    // Where all but the default fits, the formatter breaks there.
+    match joined.split_once(" = ") {
+        Some((head, default)) if !default.ends_with(',') && width(head) + 4 <= WIDTH => {
+            let margin = &head[..head.len() - head.trim_start().len()];
+            format!("{head} = (\n{margin}    {default}\n{margin})\n")
+        }
+        _ => code.to_owned(),
+    }
 }
 
 /// `from module import names`, sorted, in brackets if it is long.
@@ -124,6 +135,9 @@ mod tests {
         );
         let long = format!("a: (\n    {}\n) = None\n", "b".repeat(WIDTH));
         assert_eq!(fit_bare(&long), long);
+        let type_ = "b".repeat(WIDTH - 8);
+        let between = format!("a: (\n    {type_}\n) = None\n");
+        assert_eq!(fit_bare(&between), format!("a: {type_} = (\n    None\n)\n"));
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn groundwork(project: &Project) -> Vec<Part> {
             operation: Operation::SetupConfig,
             role: "file-manager",
             priority: 2,
-            needs: keys(&["architecture"]),
+            needs: keys(&["requirements"]),
             writes: paths(&[
                 "pyproject.toml",
                 ".gitignore",
@@ -70,7 +70,7 @@ fn groundwork(project: &Project) -> Vec<Part> {
             operation: Operation::InstallDeps,
             role: "file-manager",
             priority: 2,
-            needs: keys(&["architecture"]),
+            needs: keys(&["requirements"]),
             writes: paths(&["requirements.txt", "requirements-dev.txt"]),
         },
         Part {
@@ -107,7 +107,7 @@ fn groundwork(project: &Project) -> Vec<Part> {
             operation: Operation::CreateFile,
             role: "db-001",
             priority: 2,
-            needs: keys(&["database"]),
+            needs: keys(&["architecture", "database"]),
             writes: models,
         },
     ]
@@ -136,7 +136,7 @@ fn component(entity: &EntityView) -> Part {
         phase: Phase::CodeGeneration,
         operation: Operation::CreateComponent,
         role: "api-001",
-        priority: 3,
+        priority: 2,
         needs: keys(&["models"]),
         writes: vec![
             format!("app/schemas/{}.py", entity.name),

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-use super::kinds;
+use super::{kinds, periods};
 use crate::generate::{
     naming,
     spec::{Action, Cardinality, Condition, Entity, Field, Kind, Relation, Set, Spec},
@@ -52,7 +52,12 @@ pub struct Project {
     pub has_lines: bool,
     pub has_urls: bool,
     pub has_datetimes: bool,
-    pub has_integers: bool,
+    /// Whether a number has no lower, or no upper bound of its own.
+    pub has_integer_min: bool,
+    pub has_integer_max: bool,
+    pub has_required: bool,
+    pub has_periods: bool,
+    pub has_numbered: bool,
     pub has_search: bool,
 }
 
@@ -87,8 +92,14 @@ pub struct EntityView {
     pub sortable: Vec<String>,
     /// A body to create one with, as JSON on one line, without single quotes.
     pub example: String,
+    /// Fields that begin and end a period.
+    pub periods: Vec<(String, String)>,
     /// Whether values are looked up in the database before they are written.
-    pub checked: bool,
+    pub looked_up: bool,
+    /// Whether they are compared with the record as it is.
+    pub compared: bool,
+    /// Whether its factory needs a number.
+    pub numbered: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -120,6 +131,21 @@ pub struct FieldView {
     pub another: String,
     pub refused: Vec<String>,
     pub findable: Option<&'static str>,
+}
+
+impl FieldView {
+    /// Whether what the factory makes is made with `number`. The word may be in a fixed value too.
+    fn is_numbered(&self) -> bool {
+        self.made != self.one && self.made.contains("number")
+    }
+
+    /// Takes samples from later in the year, for what is after another field.
+    fn move_back(&mut self) {
+        for sample in [&mut self.one, &mut self.another, &mut self.made] {
+            *sample =
+                sample.replace("2026-03-14", "2026-09-30").replace("2026-04-15", "2026-10-31");
+        }
+    }
 }
 
 /// A type with bounds, named in the module of the schemas.
@@ -228,6 +254,12 @@ pub fn project(spec: &Spec) -> Project {
     for (view, entity) in entities.iter_mut().zip(&spec.entities) {
         view.nested = nested(spec, entity, &mut paths);
     }
+    let bounds: Vec<String> = entities
+        .iter()
+        .flat_map(|entity| &entity.fields)
+        .filter_map(|field| field.alias.as_ref())
+        .map(|alias| alias.bounds.clone())
+        .collect();
     let kinds: Vec<&Kind> =
         spec.entities.iter().flat_map(|entity| &entity.fields).map(|field| &field.kind).collect();
     let some = |wanted: fn(&Kind) -> bool| kinds.iter().any(|kind| wanted(kind));
@@ -247,19 +279,25 @@ pub fn project(spec: &Spec) -> Project {
         has_lines: some(|kind| matches!(kind, Kind::Text { .. })),
         has_urls: some(|kind| matches!(kind, Kind::Url)),
         has_datetimes: some(|kind| matches!(kind, Kind::Datetime)),
-        has_integers: entities
-            .iter()
-            .flat_map(|entity| &entity.fields)
-            .filter_map(|field| field.alias.as_ref())
-            .any(|alias| alias.bounds.contains("INTEGER_M")),
+        has_integer_min: bounds.iter().any(|bounds| bounds.contains("INTEGER_MIN")),
+        has_integer_max: bounds.iter().any(|bounds| bounds.contains("INTEGER_MAX")),
+        has_required: entities.iter().any(|entity| !entity.required_by.is_empty()),
+        has_periods: entities.iter().any(|entity| !entity.periods.is_empty()),
+        has_numbered: entities.iter().any(|entity| entity.numbered),
         has_search: some(kinds::is_text),
         entities,
     }
 }
 
 fn entity_view(spec: &Spec, entity: &Entity) -> EntityView {
-    let fields: Vec<FieldView> =
+    let periods = periods::of(&entity.fields);
+    let mut fields: Vec<FieldView> =
         entity.fields.iter().map(|field| field_view(entity, field)).collect();
+    for field in &mut fields {
+        if periods.iter().any(|(_, last)| *last == field.name) {
+            field.move_back();
+        }
+    }
     let of = |wanted: Cardinality| {
         entity.relations.iter().filter(move |relation| relation.cardinality == wanted)
     };
@@ -288,7 +326,14 @@ fn entity_view(spec: &Spec, entity: &Entity) -> EntityView {
         required_by: required_by(spec, entity),
         not_null: names(|field| !field.nullable).chain(required.clone()).collect(),
         needed: names(|field| !field.nullable && field.default.is_none()).chain(required).collect(),
-        checked: !owners.is_empty() || !links.is_empty() || fields.iter().any(|field| field.unique),
+        looked_up: !owners.is_empty()
+            || !links.is_empty()
+            || fields.iter().any(|field| field.unique),
+        compared: !periods.is_empty()
+            || fields.iter().any(|field| field.unique)
+            || owners.iter().any(|owner| owner.is_self),
+        numbered: fields.iter().any(|field| field.required && field.is_numbered()),
+        periods,
         sortable,
         example: example(&fields, &owners),
         fields,
@@ -486,12 +531,15 @@ fn nested(spec: &Spec, entity: &Entity, paths: &mut HashSet<String>) -> Vec<Nest
             Cardinality::BelongsTo => (How::Column, format!("{}_id", relation.name)),
             Cardinality::ManyToMany => (How::Listing, link_attribute(spec, relation)),
         };
-        let about = format!(
-            "Lists the {} that have this {} as {}.",
-            naming::words(&entity.plural),
-            owner.words,
-            naming::words(&relation.name),
-        );
+        let about = match segment == entity.plural {
+            true => format!("Lists the {} of this {}.", naming::words(&segment), owner.words),
+            false => format!(
+                "Lists the {} that have this {} as {}.",
+                naming::words(&entity.plural),
+                owner.words,
+                naming::words(&relation.name),
+            ),
+        };
         reads.extend(read(owner, [segment, role], about, how, by, paths));
     }
     for other in &spec.entities {
@@ -571,7 +619,7 @@ fn examples(condition: &Condition, view: &FieldView, field: &Field) -> (Example,
         Condition::Empty { .. } if view.kind == "boolean" => {
             (with("False".into()), with("True".into()), true)
         }
-        Condition::Empty { .. } => (None, with(kinds::one(field)), view.nullable),
+        Condition::Empty { .. } => (None, with(view.one.clone()), view.nullable),
         Condition::OneOf { options, .. } => {
             let other = view.options.iter().find(|option| !options.contains(option));
             let refused = other.and_then(|option| with(naming::python_string(option)));
