@@ -88,8 +88,10 @@ pub fn markdown(text: &str) -> String {
         out.push(c);
     }
     // At the start of a line these would begin a list.
-    match out.chars().next() {
-        Some('-' | '+') => format!("\\{out}"),
+    let digits = out.chars().take_while(char::is_ascii_digit).count();
+    match out[digits..].chars().next() {
+        Some('-' | '+') if digits == 0 => format!("\\{out}"),
+        Some('.' | ')') if digits > 0 => format!("{}\\{}", &out[..digits], &out[digits..]),
         _ => out,
     }
 }
@@ -244,6 +246,7 @@ mod tests {
     fn markdown_shows_marks_as_they_are() {
         assert_eq!(markdown("a*b `c` | <d>\ne"), "a\\*b \\`c\\` \\| \\<d\\> e");
         assert_eq!(markdown("- x"), "\\- x");
+        assert_eq!(markdown("12. x"), "12\\. x");
         assert_eq!(markdown_quote("a\n\nb"), "> a\n>\n> b");
     }
 

@@ -142,7 +142,7 @@ impl Guard {
         let json = camel(name);
         let value = format!("{}.{json}", own.var);
         let field = field_of(entity, name);
-        let nullable = field.is_none_or(|field| !field.required);
+        let nullable = field.is_none_or(|field| !field.required && field.kind != Kind::Boolean);
         let given = |value: String| vec![Given { json: json.clone(), value }];
         match condition {
             Condition::Empty { .. } => Self {
@@ -171,7 +171,6 @@ impl Guard {
             Condition::Equal { value: wanted, .. } => Self {
                 check: match wanted {
                     true => format!("if (!{value}) {{"),
-                    false if nullable => format!("if ({value} !== false) {{"),
                     false => format!("if ({value}) {{"),
                 },
                 reason: format!("{json} must be {wanted}"),

@@ -58,11 +58,12 @@ pub struct Column {
 impl Column {
     pub fn of_field(field: &Field, owner: &Names) -> Self {
         let json = camel(&field.name);
-        let nullable = !field.required;
+        // What is not said of a boolean is false, as in the other stacks.
+        let nullable = !field.required && field.kind != Kind::Boolean;
         // A unique boolean or choice would allow a handful of records; it is taken for a slip.
         let unique = field.unique && !matches!(field.kind, Kind::Boolean | Kind::Choice { .. });
-        let options_type = format!("{}{}", owner.kind, pascal(&field.name));
-        let options_name = format!("{}{}Options", owner.var, pascal(&field.name));
+        let options_type = format!("{}{}Option", owner.kind, pascal(&field.name));
+        let options_name = format!("{json}Options");
         let options = match &field.kind {
             Kind::Choice { options } => options.iter().map(|word| ts_string(word)).collect(),
             _ => Vec::new(),
@@ -71,7 +72,7 @@ impl Column {
         let default = match &field.kind {
             _ if nullable => Some("null".to_owned()),
             Kind::Choice { .. } => options.first().cloned(),
-            Kind::Boolean => Some("false".to_owned()),
+            Kind::Boolean if !field.required => Some("false".to_owned()),
             _ => None,
         };
         let validator = validator(&field.kind, &options_name);
@@ -84,10 +85,10 @@ impl Column {
             sortable: field.kind != Kind::LongText,
             rule: rule(&field.kind),
             diagram_type: diagram_type(&field.kind),
-            definition: definition(field, unique),
+            definition: definition(field, nullable, unique),
             ts_type: or_null(plain.clone(), nullable),
             row_type: match field.kind {
-                Kind::Boolean => or_null("number".into(), nullable),
+                Kind::Boolean => "number".into(),
                 Kind::Choice { .. } => format!("{}[\"{json}\"]", owner.kind),
                 _ => or_null(plain, nullable),
             },
@@ -98,7 +99,6 @@ impl Column {
             schema_entry: validator.entry(&json, nullable),
             to_parameter: to_parameter(field, &json, default.as_deref()),
             from_row: match field.kind {
-                Kind::Boolean if nullable => format!("booleanFromSql(row.{})", field.name),
                 Kind::Boolean => format!("row.{} === 1", field.name),
                 _ => format!("row.{}", field.name),
             },
@@ -162,7 +162,9 @@ impl Validator {
 
     fn bounded(name: &'static str, min: Option<i64>, max: Option<i64>) -> Self {
         let bound = |key: &str, value: Option<i64>| {
-            value.filter(|value| value.abs() <= SAFE).map(|value| format!("{key}: {value}"))
+            value
+                .filter(|value| (-SAFE..=SAFE).contains(value))
+                .map(|value| format!("{key}: {value}"))
         };
         let bounds = [bound("min", min), bound("max", max)].into_iter().flatten().collect();
         Self { import: Some(name), code: name.into(), bounds }
@@ -216,7 +218,7 @@ fn or_null(plain: String, nullable: bool) -> String {
     if nullable { plain + " | null" } else { plain }
 }
 
-fn definition(field: &Field, unique: bool) -> String {
+fn definition(field: &Field, nullable: bool, unique: bool) -> String {
     let name = sql_name(&field.name);
     let sql_type = match field.kind {
         Kind::Integer { .. } | Kind::Boolean => "INTEGER",
@@ -224,7 +226,7 @@ fn definition(field: &Field, unique: bool) -> String {
         _ => "TEXT",
     };
     let mut out = format!("{name} {sql_type}");
-    if field.required {
+    if !nullable {
         out.push_str(" NOT NULL");
     }
     if unique {
@@ -244,8 +246,8 @@ fn definition(field: &Field, unique: bool) -> String {
 
 fn to_parameter(field: &Field, json: &str, default: Option<&str>) -> String {
     match (&field.kind, default) {
-        (Kind::Boolean, Some("null")) => format!("booleanToSql(input.{json})"),
-        (Kind::Boolean, _) => format!("Number(input.{json} ?? false)"),
+        (Kind::Boolean, Some(default)) => format!("Number(input.{json} ?? {default})"),
+        (Kind::Boolean, None) => format!("Number(input.{json})"),
         (_, Some(default)) => format!("input.{json} ?? {default}"),
         (_, None) => format!("input.{json}"),
     }

@@ -137,6 +137,20 @@ fn comment(text: &str) -> String {
     text.replace("*/", "* /")
 }
 
+/// Text as it is, in a block of code that no line of it can end.
+fn fenced(text: &str) -> String {
+    let visible = |c: char| if c.is_control() && c != '\t' { ' ' } else { c };
+    let lines: Vec<String> = text
+        .trim()
+        .lines()
+        .map(|line| line.chars().map(visible).collect::<String>().trim_end().to_owned())
+        .collect();
+    let text = lines.join("\n");
+    let runs = text.split(|c| c != '`').map(str::len);
+    let fence = "`".repeat(runs.max().unwrap_or_default().max(2) + 1);
+    format!("{fence}text\n{text}\n{fence}")
+}
+
 pub fn add_to(env: &mut Environment<'static>) {
     env.add_function(
         "wrap",
@@ -152,6 +166,7 @@ pub fn add_to(env: &mut Environment<'static>) {
     });
     env.add_function("route", |method: &str, path: &str, body: &str| route(method, path, body));
     env.add_function("table", |rows: Vec<Vec<String>>| table(rows));
+    env.add_filter("fenced", |text: &str| fenced(text));
     env.add_filter("comment", |text: &str| comment(text));
 }
 

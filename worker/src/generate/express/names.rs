@@ -37,23 +37,56 @@ pub struct Names {
 }
 
 impl Names {
-    pub fn of(entity: &spec::Entity) -> Self {
-        let kind = pascal(&entity.name);
+    /// The names of all entities of a project, in their order.
+    pub fn of_all(entities: &[spec::Entity]) -> Vec<Self> {
+        let shorten = |name: &str| {
+            let short = short(name);
+            let same = |other: &str| self::short(other) == short;
+            let alike = entities.iter().flat_map(|entity| [&entity.name, &entity.plural]);
+            if alike.filter(|other| same(other)).count() > 1 { name } else { short }.to_owned()
+        };
+        entities
+            .iter()
+            .map(|entity| Self::of(entity, &shorten(&entity.name), &shorten(&entity.plural)))
+            .collect()
+    }
+
+    /// The names of an entity that code calls by the last words of its names.
+    fn of(entity: &spec::Entity, short: &str, short_plural: &str) -> Self {
+        let kind = pascal(short);
         Self {
             name: entity.name.clone(),
             plural: entity.plural.clone(),
             kind: if TYPES.contains(&kind.as_str()) { kind + "Record" } else { kind },
-            var: variable(&entity.name, "Record"),
-            plural_var: variable(&entity.plural, "Repository"),
+            var: variable(short, "Record"),
+            plural_var: variable(short_plural, "Repository"),
             words: words(&entity.name),
             plural_words: words(&entity.plural),
-            folder: kebab(&entity.plural),
+            folder: folder(entity),
             file: kebab(&entity.name),
             path: format!("/{}", entity.plural),
             table: sql_name(&entity.plural),
         }
     }
 }
+
+/// `order-items`: the folder of an entity's modules.
+pub fn folder(entity: &spec::Entity) -> String {
+    kebab(&entity.plural)
+}
+
+/// The last words of a long name: with all of them, few lines of code would fit the page.
+fn short(name: &str) -> &str {
+    let mut rest = name;
+    while let Some((_, shorter)) = rest.split_once('_').filter(|_| rest.len() > SHORT_BYTES_MAX) {
+        rest = shorter;
+    }
+    // A name cannot begin with a digit.
+    if rest.starts_with(|c: char| c.is_ascii_digit()) { name } else { rest }
+}
+
+/// The longest name that code uses as it is.
+const SHORT_BYTES_MAX: usize = 24;
 
 /// A variable of this name, with the suffix where the name alone is taken.
 pub fn variable(name: &str, suffix: &str) -> String {
@@ -242,6 +275,7 @@ const VARIABLES: &[&str] = &[
     "router",
     "row",
     "second",
+    "secondPath",
     "selectPage",
     "sequence",
     "static",
@@ -250,6 +284,7 @@ const VARIABLES: &[&str] = &[
     "super",
     "switch",
     "symbol",
+    "taken",
     "target",
     "test",
     "third",

@@ -5,7 +5,7 @@ use super::super::{
     spec::{Entity, Spec},
 };
 use super::{
-    names::Names,
+    names::folder,
     project::{Project, Uses},
 };
 
@@ -162,7 +162,7 @@ fn database(uses: &Uses) -> Piece {
 }
 
 fn component(index: usize, entity: &Entity, project: &Project<'_>) -> Piece {
-    let names = Names::of(entity);
+    let names = &project.entities[index].names;
     let mut needs = needs(&["database"]);
     let neighbours = project.entities[index].neighbours.iter();
     needs.extend(neighbours.map(|other| format!("component:{}", other.plural)));
@@ -240,7 +240,7 @@ fn tests(spec: &Spec) -> Piece {
         .map(|(path, template)| Source { path: path.to_owned(), template, entity: None })
         .collect();
     sources.extend(spec.entities.iter().enumerate().map(|(index, entity)| Source {
-        path: format!("tests/{}.test.ts", Names::of(entity).folder),
+        path: format!("tests/{}.test.ts", folder(entity)),
         template: "tests/entity.test.ts.j2",
         entity: Some(index),
     }));

@@ -46,7 +46,6 @@ pub struct Uses {
     pub sequence: bool,
     pub now: bool,
     pub boolean: bool,
-    pub optional_boolean: bool,
     pub text: bool,
     pub long_text: bool,
     pub integer: bool,
@@ -79,7 +78,6 @@ pub struct Entity {
     pub listing_imports: Vec<&'static str>,
     pub validation_imports: Vec<&'static str>,
     pub filter_imports: Vec<&'static str>,
-    pub database_imports: Vec<&'static str>,
     pub type_imports: Vec<String>,
     pub optional_keys: Vec<String>,
     /// The literal of the statement that reads one record.
@@ -186,7 +184,7 @@ const LIST_PARAMETERS: [&str; 4] = ["limit", "offset", "sort", "q"];
 
 impl<'a> Project<'a> {
     pub fn of(spec: &'a Spec) -> Self {
-        let names: Vec<Names> = spec.entities.iter().map(Names::of).collect();
+        let names: Vec<Names> = Names::of_all(&spec.entities);
         let mut entities: Vec<Entity> = spec
             .entities
             .iter()
@@ -198,7 +196,7 @@ impl<'a> Project<'a> {
         for entity in &mut entities {
             entity.finish();
         }
-        let uses = Uses::of(spec, &entities, links);
+        let uses = Uses::of(&entities, links);
         Self {
             slug: &spec.slug,
             title: &spec.title,
@@ -215,11 +213,9 @@ impl<'a> Project<'a> {
 }
 
 impl Uses {
-    fn of(spec: &Spec, entities: &[Entity], links: bool) -> Self {
+    fn of(entities: &[Entity], links: bool) -> Self {
         let columns = || entities.iter().flat_map(|entity| &entity.columns);
         let validator = |name: &str| columns().any(|column| column.validators.contains(&name));
-        let fields = || spec.entities.iter().flat_map(|entity| &entity.fields);
-        let is_boolean = |field: &&spec::Field| field.kind == spec::Kind::Boolean;
         let belongs_to = columns().any(|column| column.is_relation);
         let filters = || entities.iter().flat_map(|entity| &entity.filters);
         Self {
@@ -230,10 +226,9 @@ impl Uses {
             conditions: entities.iter().any(|entity| entity.has_conditions),
             equals: filters().any(|filter| filter.function == "equals"),
             search: entities.iter().any(|entity| !entity.search_columns.is_empty()),
-            sequence: columns().any(|column| column.samples.uses_sequence),
+            sequence: entities.iter().any(|entity| entity.sample_sequence),
             now: entities.iter().any(|entity| entity.asserts_now),
             boolean: filters().any(|filter| filter.validator == Some("flag")),
-            optional_boolean: fields().filter(is_boolean).any(|field| !field.required),
             text: validator("text"),
             long_text: validator("longText"),
             integer: validator("integer"),
@@ -285,7 +280,6 @@ impl Entity {
             listing_imports: Vec::new(),
             validation_imports: Vec::new(),
             filter_imports: Vec::new(),
-            database_imports: database_imports(entity),
             type_imports: vec![
                 own.kind.clone(),
                 format!("New{}", own.kind),
@@ -615,16 +609,6 @@ fn value_filter(
         miss: literal(&miss),
     };
     Some((filter, test))
-}
-
-/// What a repository takes from the database's module; types alone where no boolean is optional.
-fn database_imports(entity: &spec::Entity) -> Vec<&'static str> {
-    let optional = |field: &spec::Field| field.kind == spec::Kind::Boolean && !field.required;
-    if entity.fields.iter().any(optional) {
-        vec!["booleanFromSql", "booleanToSql", "type Database", "type SqlValue"]
-    } else {
-        vec!["Database", "SqlValue"]
-    }
 }
 
 fn is_searched(kind: &spec::Kind) -> bool {

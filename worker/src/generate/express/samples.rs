@@ -27,11 +27,14 @@ pub struct Samples {
 /// Numbers that samples stay within, far from where JavaScript is inexact.
 const LARGE: i64 = 1_000_000_000;
 
+/// The largest number that is a literal without loss.
+const LITERAL: i64 = (1 << 53) - 1;
+
 impl Samples {
     pub fn of_field(field: &Field, unique: bool) -> Self {
         let [static_sample, other] = pair(field);
         let mut bad = bad(&field.kind);
-        if field.required {
+        if field.required || field.kind == Kind::Boolean {
             bad.push("null".into());
         }
         let sample = if unique { counting(field) } else { static_sample.clone() };
@@ -169,7 +172,7 @@ fn bad(kind: &Kind) -> Vec<String> {
 
 /// A number as a literal, if JavaScript has it exactly.
 fn within(number: Option<i64>) -> Option<String> {
-    number.filter(|number| number.abs() < (1 << 53)).map(|number| number.to_string())
+    number.filter(|number| (-LITERAL..=LITERAL).contains(number)).map(|number| number.to_string())
 }
 
 fn cut(text: &str, max: usize) -> String {
