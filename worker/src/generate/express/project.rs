@@ -469,7 +469,11 @@ fn connect(spec: &Spec, names: &[Names], entities: &mut [Entity]) {
             let Some(other) = names.iter().position(|name| name == target) else { continue };
             let there = &mut entities[other];
             let reverse = [camel(&format!("{}_id", own.name)), link.reverse_filter.clone()];
-            let used = |key: &String| there.filters.iter().any(|filter| filter.key == *key);
+            // Another relation of an entity to itself may still claim the shorter key.
+            let used = |key: &String| {
+                link.is_self && *key != link.reverse_filter
+                    || there.filters.iter().any(|filter| filter.key == *key)
+            };
             link.reverse_filter =
                 reverse.into_iter().find(|key| !used(key)).unwrap_or(link.reverse_filter);
             there.filters.push(Filter::by_link(&link, &link.reverse_filter, &link.to, &link.from));

@@ -3,12 +3,7 @@
 pub mod rules;
 
 use async_trait::async_trait;
-use buildfleet::domain::{
-    attempt::Failure,
-    brief::Brief,
-    plan::Draft,
-    task::Operation,
-};
+use buildfleet::domain::{attempt::Failure, brief::Brief, plan::Draft, task::Operation};
 use tokio::sync::mpsc;
 
 /// Turns a brief into a draft.
