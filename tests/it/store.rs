@@ -14,3 +14,16 @@ mod sqlite {
 
     buildfleet::store_conformance!(fresh);
 }
+
+mod postgres {
+    use buildfleet::store::postgres::Postgres;
+    use tests::servers;
+
+    /// With nothing to keep: the server goes with the process.
+    async fn fresh() -> (Postgres, ()) {
+        let url = servers::Postgres::start().fresh_database();
+        (Postgres::open(&url).await.expect("a store"), ())
+    }
+
+    buildfleet::store_conformance!(fresh);
+}

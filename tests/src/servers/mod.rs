@@ -1,3 +1,6 @@
-//! Real servers, one for each test that asks, ended when the test ends.
+//! Real servers on private ports and in private folders, ended with whoever started them.
 
+pub mod postgres;
 pub mod redis;
+
+pub use postgres::Postgres;

@@ -1,41 +1,33 @@
-//! Puts the clock of a store under test forward, by moving every instant in it back.
+//! The clock of a store under test, put forward by moving every instant in it back.
 
 use sqlx::AssertSqlSafe;
 
 use super::*;
 use crate::store::conformance::Ageing;
 
-const INSTANTS: &[(&str, &[&str])] = &[
-    (
-        "builds",
-        &["created_at", "started_at", "settled_at", "updated_at", "due_at", "leased_until", "deadline_at"],
-    ),
-    ("planning_attempts", &["started_at", "settled_at"]),
-    ("plans", &["created_at", "approve_until"]),
-    ("tasks", &["started_at", "settled_at", "due_at", "leased_until"]),
-    ("task_attempts", &["started_at", "settled_at"]),
-    ("events", &["at"]),
-    ("files", &["at"]),
-    ("endpoints", &["created_at"]),
-    ("deliveries", &["created_at", "settled_at", "due_at", "leased_until"]),
-    ("delivery_attempts", &["started_at", "settled_at"]),
-    ("outbox", &["due_at"]),
-    ("workers", &["started_at", "beat_at"]),
-];
-
 #[async_trait]
 impl Ageing for Postgres {
     async fn age(&self, by: Duration) {
-        for (table, columns) in INSTANTS {
-            let moved: Vec<_> = columns
-                .iter()
-                .map(|column| format!("{column} = {column} - make_interval(secs => $1)"))
-                .collect();
-            sqlx::query(AssertSqlSafe(format!("update {table} set {}", moved.join(", "))))
+        // The columns are found by their type, so that a migration cannot be forgotten here.
+        let columns: Vec<(String, String)> = sqlx::query_as(
+            "select table_name::text,
+                    string_agg(column_name || ' = ' || column_name || ' - make_interval(secs => $1)',
+                               ', ')
+               from information_schema.columns
+              where table_schema = current_schema()
+                and data_type = 'timestamp with time zone'
+                and table_name <> '_sqlx_migrations'
+              group by table_name",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .expect("the schema is readable");
+        for (table, moved) in columns {
+            sqlx::query(AssertSqlSafe(format!("update {table} set {moved}")))
                 .bind(secs(by))
                 .execute(&self.pool)
                 .await
-                .expect("a store under test can be aged");
+                .expect("an instant can be moved");
         }
     }
 }

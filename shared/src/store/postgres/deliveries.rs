@@ -210,7 +210,9 @@ async fn write(
     .bind(sent.and_then(|result| result.status).and_then(|status| i16::try_from(status).ok()))
     .bind(sent.map(|result| i64::try_from(result.took_ms).unwrap_or(i64::MAX)))
     // What a receiver answers is its own affair, but Postgres takes this character in no text.
-    .bind(sent.and_then(|result| result.excerpt.as_ref()).map(|text| text.replace('\0', "\u{fffd}")))
+    .bind(
+        sent.and_then(|result| result.excerpt.as_ref()).map(|text| text.replace('\0', "\u{fffd}")),
+    )
     .execute(conn)
     .await?;
     Ok(())
@@ -231,11 +233,7 @@ pub(super) async fn enter_turn(
 }
 
 /// Puts the delivery into the outbox whose turn it is once `done` is final.
-async fn enter_next(
-    conn: &mut PgConnection,
-    done: DeliveryId,
-    priority: i16,
-) -> Result<(), Error> {
+async fn enter_next(conn: &mut PgConnection, done: DeliveryId, priority: i16) -> Result<(), Error> {
     let next = sqlx::query(
         "select d.id
            from deliveries d
@@ -328,14 +326,12 @@ fn read(row: &PgRow) -> Result<Delivery, Error> {
     })
 }
 
-pub(super) async fn attempts(
-    pool: &PgPool,
-    id: DeliveryId,
-) -> Result<Vec<DeliveryAttempt>, Error> {
-    let rows = sqlx::query("select * from delivery_attempts where delivery_id = $1 order by number")
-        .bind(id.to_string())
-        .fetch_all(pool)
-        .await?;
+pub(super) async fn attempts(pool: &PgPool, id: DeliveryId) -> Result<Vec<DeliveryAttempt>, Error> {
+    let rows =
+        sqlx::query("select * from delivery_attempts where delivery_id = $1 order by number")
+            .bind(id.to_string())
+            .fetch_all(pool)
+            .await?;
     if rows.is_empty() {
         view(&mut *pool.acquire().await?, id).await?;
     }

@@ -55,8 +55,7 @@ async fn reject_locked(
     stop: &Stop,
 ) -> Result<(), Error> {
     end(conn, build, build::Trigger::PlanRejected, stop).await?;
-    let told =
-        [Event::plan_rejected(plan, &stop.message), Event::build_failed(stop, build.tally)];
+    let told = [Event::plan_rejected(plan, &stop.message), Event::build_failed(stop, build.tally)];
     events::append(conn, build, &told).await
 }
 
@@ -120,10 +119,8 @@ async fn cancel_tasks(conn: &mut PgConnection, build: &str) -> Result<Vec<TaskRe
 }
 
 pub(super) async fn end_overdue(pool: &PgPool, limit: u32) -> Result<u32, Error> {
-    let rows = sqlx::query(include_str!("sql/overdue.sql"))
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?;
+    let rows =
+        sqlx::query(include_str!("sql/overdue.sql")).bind(i64::from(limit)).fetch_all(pool).await?;
     let mut ended = 0;
     for row in rows {
         let (build, plan) = (row.word("build_id")?, row.word_if("plan_id")?);

@@ -68,10 +68,8 @@ pub(super) async fn give_back(pool: &PgPool, fence: Fence) -> Result<(), Error> 
 }
 
 pub(super) async fn lapsed(pool: &PgPool, limit: u32) -> Result<Vec<Fence>, Error> {
-    let rows = sqlx::query(include_str!("sql/lapsed.sql"))
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?;
+    let rows =
+        sqlx::query(include_str!("sql/lapsed.sql")).bind(i64::from(limit)).fetch_all(pool).await?;
     rows.iter()
         .map(|row| Ok(Fence { job: row.word("id")?, attempt: row.count("attempt")? }))
         .collect()
@@ -102,8 +100,6 @@ pub(super) async fn settle_lost(
         Job::Task(id) => {
             settling::settle(pool, id, held, Outcome::Failed(Failure::lost()), law).await
         }
-        Job::Delivery(id) => {
-            deliveries::settle(pool, id, held, deliveries::End::Lost, law).await
-        }
+        Job::Delivery(id) => deliveries::settle(pool, id, held, deliveries::End::Lost, law).await,
     }
 }

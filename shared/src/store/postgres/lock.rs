@@ -23,10 +23,7 @@ pub(super) struct Locked {
 }
 
 /// `None` if the build is unknown.
-pub(super) async fn build(
-    conn: &mut PgConnection,
-    id: BuildId,
-) -> Result<Option<Locked>, Error> {
+pub(super) async fn build(conn: &mut PgConnection, id: BuildId) -> Result<Option<Locked>, Error> {
     // Rows that refer to the build may be written by others meanwhile: hence not `for update`.
     let row = sqlx::query(
         "select tenant, state, on_task_failure, priority, plan_id, tasks, completed, failed, skipped,

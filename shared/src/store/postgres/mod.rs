@@ -66,7 +66,9 @@ impl Postgres {
 }
 
 /// Runs a commit again if it met another one in a way that only Postgres could see.
-async fn again<T, F: Future<Output = Result<T, Error>>>(commit: impl Fn() -> F) -> Result<T, Error> {
+async fn again<T, F: Future<Output = Result<T, Error>>>(
+    commit: impl Fn() -> F,
+) -> Result<T, Error> {
     // Meeting anybody five times in a row is no accident.
     for _ in 0..4 {
         match commit().await {
@@ -230,7 +232,12 @@ impl Store for Postgres {
         ending::end_overdue(&self.pool, limit).await
     }
 
-    async fn events(&self, build: BuildId, after: u64, limit: u32) -> Result<Vec<EventView>, Error> {
+    async fn events(
+        &self,
+        build: BuildId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<EventView>, Error> {
         events::list(&self.pool, build, after, limit).await
     }
 

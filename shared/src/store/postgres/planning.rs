@@ -39,8 +39,7 @@ pub(super) async fn claim(
         .fetch_optional(&mut *tx)
         .await?;
     let Some(row) = row else { return Ok(None) };
-    let claim =
-        BuildClaim { build: id, attempt: row.count("attempt")?, brief: row.json("brief")? };
+    let claim = BuildClaim { build: id, attempt: row.count("attempt")?, brief: row.json("brief")? };
     sqlx::query(
         "insert into planning_attempts (build_id, number, holder, state) values ($1, $2, $3, $4)",
     )
@@ -51,8 +50,7 @@ pub(super) async fn claim(
     .execute(&mut *tx)
     .await?;
     if claim.attempt == 1 {
-        let started =
-            Event::build_started(&claim.brief.prompt, claim.brief.framework.as_deref());
+        let started = Event::build_started(&claim.brief.prompt, claim.brief.framework.as_deref());
         events::append(&mut tx, &mut build, &[started]).await?;
     }
     tx.commit().await?;
@@ -108,8 +106,7 @@ pub(super) async fn adopt(
         .bind(within.map(secs))
         .execute(&mut *tx)
         .await?;
-    let ready =
-        insert_tasks(&mut tx, build.id, plan, adoption.plan(), within.is_none()).await?;
+    let ready = insert_tasks(&mut tx, build.id, plan, adoption.plan(), within.is_none()).await?;
     sqlx::query(
         "update builds
             set state = $3, plan_id = $4, holder = null, leased_until = null, tasks = $5

@@ -47,10 +47,7 @@ fn read(row: &PgRow) -> Result<PlanView, Error> {
 }
 
 /// Locks the build of a plan that waits for a person.
-pub(super) async fn lock_proposed(
-    conn: &mut PgConnection,
-    id: PlanId,
-) -> Result<Locked, Error> {
+pub(super) async fn lock_proposed(conn: &mut PgConnection, id: PlanId) -> Result<Locked, Error> {
     let row = sqlx::query("select build_id from plans where id = $1")
         .bind(id.to_string())
         .fetch_optional(&mut *conn)
@@ -94,10 +91,8 @@ pub(super) async fn approve(pool: &PgPool, id: PlanId) -> Result<Build, Error> {
     .fetch_all(&mut *tx)
     .await?;
     released.sort_by_key(|row| row.get::<i32, _>("place"));
-    let ready = released
-        .iter()
-        .map(|row| row.word("id").map(Job::Task))
-        .collect::<Result<Vec<_>, _>>()?;
+    let ready =
+        released.iter().map(|row| row.word("id").map(Job::Task)).collect::<Result<Vec<_>, _>>()?;
     outbox::push(&mut tx, &ready, build.priority, Duration::ZERO).await?;
     events::append(&mut tx, &mut build, &[Event::plan_approved(id)]).await?;
     let view = builds::view(&mut tx, build.id).await?;

@@ -32,10 +32,7 @@ pub(super) async fn retry(pool: &PgPool, id: BuildId) -> Result<Build, Error> {
     Ok(view)
 }
 
-async fn adopted_plan(
-    conn: &mut PgConnection,
-    build: &Locked,
-) -> Result<Option<PlanId>, Error> {
+async fn adopted_plan(conn: &mut PgConnection, build: &Locked) -> Result<Option<PlanId>, Error> {
     let Some(id) = build.plan else { return Ok(None) };
     let row = sqlx::query("select state from plans where id = $1")
         .bind(id.to_string())
@@ -45,11 +42,7 @@ async fn adopted_plan(
 }
 
 /// Puts every task that was lost back; answers with how many there were.
-async fn reopen_tasks(
-    conn: &mut PgConnection,
-    build: &Locked,
-    plan: PlanId,
-) -> Result<u32, Error> {
+async fn reopen_tasks(conn: &mut PgConnection, build: &Locked, plan: PlanId) -> Result<u32, Error> {
     let pending = task::State::Failed.on(task::Trigger::Retried)?;
     let ready = pending.on(task::Trigger::DependenciesMet)?;
     let mut rows = sqlx::query(include_str!("sql/reopen_tasks.sql"))

@@ -38,8 +38,7 @@ pub(super) async fn settle(
     .await?
     .ok_or(Error::Fenced)?;
     let mut tx = pool.begin().await?;
-    let mut build =
-        lock::build(&mut tx, row.word("build_id")?).await?.ok_or(Error::Fenced)?;
+    let mut build = lock::build(&mut tx, row.word("build_id")?).await?.ok_or(Error::Fenced)?;
     let task = lock_task(&mut tx, id, held).await?;
     if let Outcome::Succeeded(output) = &outcome {
         // Before the domain is asked, since a build's last event says how many files there are.
@@ -59,11 +58,7 @@ struct LockedTask {
     crashes: u32,
 }
 
-async fn lock_task(
-    conn: &mut PgConnection,
-    id: TaskId,
-    held: Held,
-) -> Result<LockedTask, Error> {
+async fn lock_task(conn: &mut PgConnection, id: TaskId, held: Held) -> Result<LockedTask, Error> {
     let row = sqlx::query(
         "select id, name, failures, crashes
            from tasks
