@@ -5,14 +5,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
 
-use super::Sqlite;
+use super::{Promise, Sqlite};
 use crate::store::conformance::Ageing;
 
 #[async_trait]
 impl Ageing for Sqlite {
     async fn age(&self, by: Duration) {
         let by = i64::try_from(by.as_millis()).expect("tests age by hours");
-        let mut tx = self.begin().await.expect("the store under test answers");
+        let mut turn =
+            self.writer.turn(Promise::OutlivesProcess).await.expect("the store under test answers");
+        let tx = turn.tx();
         // The columns are found by their names, so that a migration cannot be forgotten here.
         let columns: Vec<(String, String)> = sqlx::query_as(
             "select m.name, c.name
@@ -32,6 +34,6 @@ impl Ageing for Sqlite {
                 .await
                 .expect("an instant can be moved");
         }
-        tx.commit().await.expect("the store under test answers");
+        turn.end(Ok(())).await.expect("the store under test answers");
     }
 }

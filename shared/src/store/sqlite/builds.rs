@@ -15,9 +15,7 @@ use crate::{
         task,
     },
     job::Job,
-    store::{
-        Build, BuildWebhook, BuildsWanted, Error, NewBuild, NewEndpoint, Page, Submitted,
-    },
+    store::{Build, BuildWebhook, BuildsWanted, Error, NewBuild, NewEndpoint, Page, Submitted},
 };
 use secrecy::ExposeSecret;
 
@@ -191,9 +189,9 @@ pub(super) async fn retry(tx: &mut Tx, id: BuildId) -> Result<Build, Error> {
     .ok_or_else(|| Error::not_found(id))?;
     let planned = sqlx::Row::try_get::<Option<bool>, _>(&row, "planned")?.unwrap_or(false);
     let state: State = row.word("state")?;
-    let state = state.on(Trigger::Retried { planned }).map_err(|illegal| {
-        Error::conflict("build_not_retryable", illegal.to_string())
-    })?;
+    let state = state
+        .on(Trigger::Retried { planned })
+        .map_err(|illegal| Error::conflict("build_not_retryable", illegal.to_string()))?;
     let brief: Brief = row.json("brief")?;
 
     let again = if planned { revive_tasks(tx, id, &brief).await? } else { 0 };

@@ -436,9 +436,10 @@ pub(super) async fn give_back(tx: &mut Tx, id: DeliveryId, attempt: u32) -> Resu
 
 pub(super) async fn redeliver(tx: &mut Tx, id: DeliveryId) -> Result<Delivery, Error> {
     let delivery = one(tx.db(), id).await?;
-    let state = delivery.state.on(Trigger::Redelivered).map_err(|illegal| {
-        Error::conflict("delivery_not_final", illegal.to_string())
-    })?;
+    let state = delivery
+        .state
+        .on(Trigger::Redelivered)
+        .map_err(|illegal| Error::conflict("delivery_not_final", illegal.to_string()))?;
     let row = sqlx::query(
         "update deliveries
             set state = $2, failures = 0, crashes = 0, due_at = $3, settled_at = null

@@ -80,8 +80,7 @@ pub(super) async fn lapsed(db: &mut SqliteConnection, limit: u32) -> Result<Vec<
     .bind(limit)
     .fetch_all(db)
     .await?;
-    let read =
-        |row: &SqliteRow| Ok(Fence { job: row.word("id")?, attempt: row.count("attempt")? });
+    let read = |row: &SqliteRow| Ok(Fence { job: row.word("id")?, attempt: row.count("attempt")? });
     rows.iter().map(read).collect()
 }
 

@@ -1,10 +1,12 @@
 //! The record of one process: a file that survives every kill.
 //!
 //! One connection writes, so a writer never meets another; a few read, and never wait for it. Each
-//! verb is one transaction, on disk before it answers. All instants of a commit are one instant, read
-//! from the database's clock when it begins. Which verb does what is said by `trait Store`.
+//! verb is all or nothing, and stands before it answers; see `writer.rs`. All instants of a verb are
+//! one instant, read from the database's clock when it begins. What a verb does is said by
+//! `trait Store`.
 
 mod rows;
+mod writer;
 mod builds;
 mod plans;
 mod planning;
@@ -24,11 +26,10 @@ use std::{path::Path, str::FromStr, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    SqliteConnection, SqlitePool, Transaction,
-    sqlite::{
-        SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
-    },
+    SqlitePool, Transaction,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use writer::{Promise, Tx, Writer};
 
 use super::{
     Adoption, AttemptView, Build, BuildClaim, BuildsWanted, DeliveriesWanted, Delivery,
@@ -55,32 +56,10 @@ const BUSY: Duration = Duration::from_secs(10);
 const STATEMENTS: usize = 256;
 
 /// The embedded store.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Sqlite {
-    writer: SqlitePool,
+    writer: Writer,
     readers: SqlitePool,
-}
-
-/// A commit in the making. Dropped, it leaves no trace.
-struct Tx {
-    db: Transaction<'static, sqlx::Sqlite>,
-    /// The instant of everything that this commit writes.
-    now: i64,
-}
-
-impl Tx {
-    fn db(&mut self) -> &mut SqliteConnection {
-        &mut self.db
-    }
-
-    /// The instant that lies `after` behind this commit's.
-    fn in_future(&self, after: Duration) -> i64 {
-        self.now.saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX))
-    }
-
-    async fn commit(self) -> Result<(), Error> {
-        Ok(self.db.commit().await?)
-    }
 }
 
 impl Sqlite {
@@ -110,7 +89,7 @@ impl Sqlite {
                     .clone()
                     .create_if_missing(true)
                     .journal_mode(SqliteJournalMode::Wal)
-                    // An answer means that it is on disk, whatever happens to the machine.
+                    // For the migrations; each commit says for itself what it promises.
                     .synchronous(SqliteSynchronous::Full),
             )
             .await
@@ -122,16 +101,7 @@ impl Sqlite {
             .connect_with(options.pragma("query_only", "on"))
             .await
             .map_err(OpenError::Connect)?;
-        Ok(Self { writer, readers })
-    }
-
-    /// Waits for the writer and begins a commit.
-    async fn begin(&self) -> Result<Tx, Error> {
-        let mut db = self.writer.begin_with("begin immediate").await?;
-        let now = sqlx::query_scalar("select cast(unixepoch('subsec') * 1000 as integer)")
-            .fetch_one(&mut *db)
-            .await?;
-        Ok(Tx { db, now })
+        Ok(Self { writer: Writer::new(writer), readers })
     }
 
     /// Begins a look at several tables as of one instant.
@@ -155,10 +125,9 @@ impl Store for Sqlite {
     }
 
     async fn submit(&self, new: NewBuild) -> Result<Submitted, Error> {
-        let mut tx = self.begin().await?;
-        let submitted = builds::submit(&mut tx, new).await?;
-        tx.commit().await?;
-        Ok(submitted)
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = builds::submit(turn.tx(), new).await;
+        turn.end(done).await
     }
 
     async fn build(&self, id: BuildId) -> Result<Build, Error> {
@@ -170,31 +139,27 @@ impl Store for Sqlite {
     }
 
     async fn cancel_build(&self, id: BuildId) -> Result<Build, Error> {
-        let mut tx = self.begin().await?;
-        let build = ending::cancel(&mut tx, id).await?;
-        tx.commit().await?;
-        Ok(build)
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = ending::cancel(turn.tx(), id).await;
+        turn.end(done).await
     }
 
     async fn retry_build(&self, id: BuildId) -> Result<Build, Error> {
-        let mut tx = self.begin().await?;
-        let build = builds::retry(&mut tx, id).await?;
-        tx.commit().await?;
-        Ok(build)
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = builds::retry(turn.tx(), id).await;
+        turn.end(done).await
     }
 
     async fn approve_plan(&self, id: PlanId) -> Result<Build, Error> {
-        let mut tx = self.begin().await?;
-        let build = plans::approve(&mut tx, id).await?;
-        tx.commit().await?;
-        Ok(build)
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = plans::approve(turn.tx(), id).await;
+        turn.end(done).await
     }
 
     async fn reject_plan(&self, id: PlanId, code: &str, reason: &str) -> Result<Build, Error> {
-        let mut tx = self.begin().await?;
-        let build = ending::reject(&mut tx, id, code, reason).await?;
-        tx.commit().await?;
-        Ok(build)
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = ending::reject(turn.tx(), id, code, reason).await;
+        turn.end(done).await
     }
 
     async fn claim_build(
@@ -203,17 +168,15 @@ impl Store for Sqlite {
         holder: HolderId,
         lease: Duration,
     ) -> Result<Option<BuildClaim>, Error> {
-        let mut tx = self.begin().await?;
-        let claim = planning::claim(&mut tx, id, holder, lease).await?;
-        tx.commit().await?;
-        Ok(claim)
+        let mut turn = self.writer.turn(Promise::OutlivesProcess).await?;
+        let done = planning::claim(turn.tx(), id, holder, lease).await;
+        turn.end(done).await
     }
 
     async fn note_planning(&self, claim: &BuildClaim, event: Event) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
-        planning::held(&mut tx, claim.build, claim.attempt).await?;
-        events::append(&mut tx, claim.build, &[event]).await?;
-        tx.commit().await
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = planning::note(turn.tx(), claim, event).await;
+        turn.end(done).await
     }
 
     async fn adopt_plan(
@@ -222,9 +185,9 @@ impl Store for Sqlite {
         plan: &Plan,
         adoption: Adoption,
     ) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
-        plans::adopt(&mut tx, claim, plan, adoption).await?;
-        tx.commit().await
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = plans::adopt(turn.tx(), claim, plan, adoption).await;
+        turn.end(done).await
     }
 
     async fn settle_planning(
@@ -234,9 +197,10 @@ impl Store for Sqlite {
         policy: &Policy,
         jitter: Jitter,
     ) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
-        planning::settle(&mut tx, claim.build, claim.attempt, failure, policy, jitter).await?;
-        tx.commit().await
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let BuildClaim { build, attempt, .. } = *claim;
+        let done = planning::settle(turn.tx(), build, attempt, failure, policy, jitter).await;
+        turn.end(done).await
     }
 
     async fn plan_of(&self, build: BuildId) -> Result<PlanView, Error> {
@@ -265,10 +229,9 @@ impl Store for Sqlite {
         holder: HolderId,
         lease: Duration,
     ) -> Result<Option<TaskClaim>, Error> {
-        let mut tx = self.begin().await?;
-        let claim = tasks::claim(&mut tx, id, holder, lease).await?;
-        tx.commit().await?;
-        Ok(claim)
+        let mut turn = self.writer.turn(Promise::OutlivesProcess).await?;
+        let done = tasks::claim(turn.tx(), id, holder, lease).await;
+        turn.end(done).await
     }
 
     async fn settle_task(
@@ -279,21 +242,21 @@ impl Store for Sqlite {
         jitter: Jitter,
     ) -> Result<(), Error> {
         let Job::Task(task) = fence.job else { return Err(Error::Fenced) };
-        let mut tx = self.begin().await?;
-        settling::settle(&mut tx, task, fence.attempt, outcome, policy, jitter).await?;
-        tx.commit().await
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = settling::settle(turn.tx(), task, fence.attempt, outcome, policy, jitter).await;
+        turn.end(done).await
     }
 
     async fn extend(&self, fence: Fence, holder: HolderId, lease: Duration) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
-        leases::extend(&mut tx, fence, holder, lease).await?;
-        tx.commit().await
+        let mut turn = self.writer.turn(Promise::OutlivesProcess).await?;
+        let done = leases::extend(turn.tx(), fence, holder, lease).await;
+        turn.end(done).await
     }
 
     async fn give_back(&self, fence: Fence) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
-        leases::give_back(&mut tx, fence).await?;
-        tx.commit().await
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = leases::give_back(turn.tx(), fence).await;
+        turn.end(done).await
     }
 
     async fn lapsed(&self, limit: u32) -> Result<Vec<Fence>, Error> {
@@ -301,10 +264,9 @@ impl Store for Sqlite {
     }
 
     async fn lapse_all(&self) -> Result<u64, Error> {
-        let mut tx = self.begin().await?;
-        let lapsed = leases::lapse_all(&mut tx).await?;
-        tx.commit().await?;
-        Ok(lapsed)
+        let mut turn = self.writer.turn(Promise::OutlivesProcess).await?;
+        let done = leases::lapse_all(turn.tx()).await;
+        turn.end(done).await
     }
 
     async fn settle_lost(
@@ -313,19 +275,23 @@ impl Store for Sqlite {
         policy: &Policy,
         jitter: Jitter,
     ) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
-        leases::settle_lost(&mut tx, fence, policy, jitter).await?;
-        tx.commit().await
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = leases::settle_lost(turn.tx(), fence, policy, jitter).await;
+        turn.end(done).await
     }
 
     async fn end_overdue(&self, limit: u32) -> Result<u32, Error> {
-        let mut tx = self.begin().await?;
-        let ended = ending::overdue(&mut tx, limit).await?;
-        tx.commit().await?;
-        Ok(ended)
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = ending::overdue(turn.tx(), limit).await;
+        turn.end(done).await
     }
 
-    async fn events(&self, build: BuildId, after: u64, limit: u32) -> Result<Vec<EventView>, Error> {
+    async fn events(
+        &self,
+        build: BuildId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<EventView>, Error> {
         events::after(&mut *self.look().await?, build, after, limit).await
     }
 
@@ -347,10 +313,10 @@ impl Store for Sqlite {
         holder: HolderId,
         lease: Duration,
     ) -> Result<Option<DeliveryClaim>, Error> {
-        let mut tx = self.begin().await?;
-        let claim = deliveries::claim(&mut tx, id, holder, lease).await?;
-        tx.commit().await?;
-        Ok(claim)
+        // What is about to be told outside must not be taken back by a power cut.
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = deliveries::claim(turn.tx(), id, holder, lease).await;
+        turn.end(done).await
     }
 
     async fn settle_delivery(
@@ -361,9 +327,11 @@ impl Store for Sqlite {
         jitter: Jitter,
     ) -> Result<(), Error> {
         let Job::Delivery(delivery) = fence.job else { return Err(Error::Fenced) };
-        let mut tx = self.begin().await?;
-        deliveries::settle(&mut tx, delivery, fence.attempt, &result.into(), policy, jitter).await?;
-        tx.commit().await
+        let mut turn = self.writer.turn(Promise::OutlivesProcess).await?;
+        let sent = result.into();
+        let done =
+            deliveries::settle(turn.tx(), delivery, fence.attempt, &sent, policy, jitter).await;
+        turn.end(done).await
     }
 
     async fn deliveries(&self, wanted: &DeliveriesWanted) -> Result<Page<Delivery>, Error> {
@@ -379,10 +347,9 @@ impl Store for Sqlite {
     }
 
     async fn redeliver(&self, id: DeliveryId) -> Result<Delivery, Error> {
-        let mut tx = self.begin().await?;
-        let delivery = deliveries::redeliver(&mut tx, id).await?;
-        tx.commit().await?;
-        Ok(delivery)
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = deliveries::redeliver(turn.tx(), id).await;
+        turn.end(done).await
     }
 
     async fn outbox_due(&self, limit: u32) -> Result<Vec<OutboxRow>, Error> {
@@ -393,9 +360,9 @@ impl Store for Sqlite {
         if rows.is_empty() {
             return Ok(());
         }
-        let mut tx = self.begin().await?;
-        outbox::clear(&mut tx, rows).await?;
-        tx.commit().await
+        let mut turn = self.writer.turn(Promise::OutlivesProcess).await?;
+        let done = outbox::clear(turn.tx(), rows).await;
+        turn.end(done).await
     }
 
     async fn outbox_next(&self) -> Result<Option<Duration>, Error> {
@@ -407,15 +374,15 @@ impl Store for Sqlite {
     }
 
     async fn beat(&self, worker: &WorkerBeat) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
-        fleet::beat(&mut tx, worker).await?;
-        tx.commit().await
+        let mut turn = self.writer.turn(Promise::OutlivesProcess).await?;
+        let done = fleet::beat(turn.tx(), worker).await;
+        turn.end(done).await
     }
 
     async fn sign_off(&self, holder: HolderId) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
-        fleet::sign_off(&mut tx, holder).await?;
-        tx.commit().await
+        let mut turn = self.writer.turn(Promise::OutlivesProcess).await?;
+        let done = fleet::sign_off(turn.tx(), holder).await;
+        turn.end(done).await
     }
 
     async fn workers(&self) -> Result<Vec<Worker>, Error> {

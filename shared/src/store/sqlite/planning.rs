@@ -90,6 +90,11 @@ pub(super) async fn held(tx: &mut Tx, id: BuildId, attempt: u32) -> Result<Held,
     })
 }
 
+pub(super) async fn note(tx: &mut Tx, claim: &BuildClaim, event: Event) -> Result<(), Error> {
+    held(tx, claim.build, claim.attempt).await?;
+    events::append(tx, claim.build, &[event]).await
+}
+
 pub(super) async fn settle(
     tx: &mut Tx,
     id: BuildId,

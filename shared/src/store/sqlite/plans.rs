@@ -304,7 +304,5 @@ pub(super) async fn approve(tx: &mut Tx, id: PlanId) -> Result<Build, Error> {
 
 /// A plan is decided once; who comes late is told so.
 pub(super) fn decided(state: State, trigger: Trigger) -> Result<State, Error> {
-    state
-        .on(trigger)
-        .map_err(|illegal| Error::conflict("plan_not_proposed", illegal.to_string()))
+    state.on(trigger).map_err(|illegal| Error::conflict("plan_not_proposed", illegal.to_string()))
 }

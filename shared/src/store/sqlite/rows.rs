@@ -77,10 +77,7 @@ impl Columns for SqliteRow {
     }
 }
 
-fn unreadable(
-    column: &str,
-    source: impl std::error::Error + Send + Sync + 'static,
-) -> sqlx::Error {
+fn unreadable(column: &str, source: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
     sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(source) }
 }
 
