@@ -381,7 +381,7 @@ pub fn detect(tokens: &[Token]) -> Reading {
         return Reading { language: Language::English, confidence: 0.0 };
     }
     let foreign = words.iter().filter(|word| script(word).is_some()).count();
-    if foreign * 2 > words.len() {
+    if foreign * 2 >= words.len() {
         return by_script(&words, foreign);
     }
     let mut scores: Vec<(Language, usize)> = SMALL

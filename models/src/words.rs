@@ -75,8 +75,9 @@ pub fn tokens(text: &str) -> Vec<Token> {
         if ch.is_alphanumeric() {
             let mut end = at + ch.len_utf8();
             let mut count = 1;
+            let mut last = ch;
             while let Some(&(next, follower)) = chars.peek() {
-                let joins = follower.is_alphanumeric()
+                let joins = (follower.is_alphanumeric() && is_cjk(follower) == is_cjk(last))
                     || is_combining(follower)
                     || is_invisible(follower)
                     || (is_joint(follower) && followed_by_letter(text, next, follower))
@@ -88,6 +89,7 @@ pub fn tokens(text: &str) -> Vec<Token> {
                     end = next + follower.len_utf8();
                 }
                 count += 1;
+                last = if follower.is_alphanumeric() { follower } else { last };
                 chars.next();
             }
             push_word(&mut found, text, at, end);
@@ -175,6 +177,11 @@ fn is_joint(ch: char) -> bool {
 
 fn followed_by_letter(text: &str, at: usize, ch: char) -> bool {
     text[at + ch.len_utf8()..].chars().next().is_some_and(char::is_alphanumeric)
+}
+
+/// Scripts that write words without spaces, where a Latin word inside is still a word.
+fn is_cjk(ch: char) -> bool {
+    matches!(ch, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}')
 }
 
 /// Marks that are written over the letter before them.
@@ -283,8 +290,10 @@ fn join(text: &str, with: char, max: usize) -> String {
 const SMALL: &[&str] = &["a", "an", "and", "at", "by", "for", "in", "of", "on", "or", "the", "to"];
 
 /// Words that are written in capitals.
-const CAPITALS: &[&str] =
-    &["api", "crm", "csv", "faq", "hr", "html", "id", "iot", "json", "pdf", "sms", "sql", "url"];
+const CAPITALS: &[&str] = &[
+    "api", "cli", "cms", "crm", "csv", "faq", "hr", "html", "id", "iot", "json", "pdf", "sms",
+    "sql", "url",
+];
 
 /// `book_library` or `book library` as `Book Library`.
 pub fn title(text: &str) -> String {

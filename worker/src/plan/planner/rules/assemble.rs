@@ -8,7 +8,7 @@ use super::names::Names;
 use super::scan::{Found, Scan, Strength, Tie};
 use super::text::Word;
 use crate::generate::reserved::is_reserved_field;
-use crate::generate::spec::{Action, Cardinality, Condition, Entity, Field, Relation, Set};
+use crate::generate::spec::{Action, Cardinality, Condition, Entity, Field, Kind, Relation, Set};
 use crate::generate::spec_check::{condition_holds, set_fits};
 
 /// More records than this are more than one project should begin with.
@@ -21,6 +21,8 @@ pub const FIELDS_MAX: usize = 20;
 pub struct Assembled {
     pub entities: Vec<Entity>,
     pub notes: Vec<String>,
+    /// Plurals in the order of the brief, people who merely use the software last.
+    pub leads: Vec<String>,
 }
 
 /// What becomes one entity.
@@ -76,7 +78,14 @@ pub fn assemble(
     for (one, entity) in chosen.iter().zip(&mut entities) {
         fill(one, entity, words, &mut notes);
     }
-    Assembled { entities: ordered(entities), notes }
+    let mut leads: Vec<(bool, String)> = chosen
+        .iter()
+        .zip(&entities)
+        .map(|(one, entity)| (one.name == "user" || one.name == "tag", entity.plural.clone()))
+        .collect();
+    leads.sort_by_key(|(last, _)| *last);
+    let leads = leads.into_iter().map(|(_, plural)| plural).collect();
+    Assembled { entities: ordered(entities), notes, leads }
 }
 
 fn choose<'a>(
@@ -89,7 +98,10 @@ fn choose<'a>(
         .found
         .iter()
         .enumerate()
-        .filter(|(_, found)| found.strength >= least && !skip.contains(&found.name.as_str()))
+        .filter(|(at, found)| {
+            !skip.contains(&found.name.as_str())
+                && (found.strength >= least || is_part(scan, *at, found, least))
+        })
         .collect();
     if strong.len() > ENTITIES_MAX {
         strong.sort_by_key(|(at, found)| (std::cmp::Reverse(found.strength), *at));
@@ -108,14 +120,41 @@ fn choose<'a>(
     }
     strong
         .into_iter()
-        .map(|(at, found)| Chosen {
-            name: found.name.clone(),
-            noun: found.noun,
+        .map(|(at, found)| (at, found, meant(scan, found)))
+        .map(|(at, found, noun)| Chosen {
+            name: noun.map_or(&found.name, |noun| &noun.name).clone(),
+            noun,
             fields: &found.fields,
             ones: &found.ones,
             found: Some(at),
         })
         .collect()
+}
+
+/// What a noun means where the software is used: the classes of a gym are no school classes.
+fn meant(scan: &Scan, found: &Found) -> Option<&'static Noun> {
+    const MEANT: &[(&str, &str, &str)] =
+        &[("gym", "school_class", "gym_class"), ("chat", "room", "chat_room")];
+    let other = MEANT.iter().find(|(domain, noun, _)| {
+        found.name == *noun && scan.domains.iter().any(|known| known.name == *domain)
+    });
+    match other {
+        Some((_, _, meant)) => lexicon().named(meant),
+        None => found.noun,
+    }
+}
+
+/// Whether a noun that alone says little is plainly a part of a record that counts: the options of
+/// polls, the messages of conversations.
+fn is_part(scan: &Scan, at: usize, found: &Found, least: Strength) -> bool {
+    let many = scan.mentions.iter().any(|mention| mention.found == at && mention.plural);
+    let whole = |target: &String| {
+        scan.found.iter().any(|other| other.name == *target && other.strength >= least)
+    };
+    many && least >= Strength::Said
+        && found.noun.is_some_and(|noun| {
+            noun.soft && noun.of.iter().any(|link| link.required && link.targets.iter().any(whole))
+        })
 }
 
 fn add_others(chosen: &mut Vec<Chosen<'_>>, others: &[String]) {
@@ -330,12 +369,20 @@ fn fill(one: &Chosen<'_>, entity: &mut Entity, words: &[Word], notes: &mut Vec<S
         None => fields::generic(&one.name),
     };
     let mut kept: Vec<Field> = Vec::new();
-    // One field that a brief tells is an addition; two are a list.
-    if one.fields.len() < 2 {
+    // One field that a brief tells is an addition, and so are fields that no record could be known by;
+    // a name or title with others is the whole list.
+    let whole = one.fields.len() >= 2
+        && (one.noun.is_none() || one.fields.iter().any(|field| identifies(&field.name)));
+    if !whole {
         kept.extend(natural.iter().cloned());
         for field in one.fields {
             match kept.iter_mut().find(|known| known.name == field.name) {
-                Some(known) => known.required |= field.required && one.noun.is_none(),
+                Some(known) => {
+                    let required = known.required;
+                    *known = Field { required, ..known_better(field, &natural) };
+                }
+                // `events with a date` are known to start at some time.
+                None if is_day_of(field) && natural.iter().any(is_needed_day) => {}
                 None => kept.push(Field { required: false, ..field.clone() }),
             }
         }
@@ -364,14 +411,56 @@ fn fill(one: &Chosen<'_>, entity: &mut Entity, words: &[Word], notes: &mut Vec<S
         kept.truncate(FIELDS_MAX);
     }
     entity.fields = kept;
-    for action in one.noun.map(|noun| noun.actions.as_slice()).unwrap_or_default() {
-        act(action, entity, &natural, words);
+    let actions = one.noun.map(|noun| noun.actions.as_slice()).unwrap_or_default();
+    for (at, action) in actions.iter().enumerate() {
+        act(action, at == 0, entity, &natural, words);
     }
+}
+
+fn is_day_of(field: &Field) -> bool {
+    field.name.ends_with("_date") || field.name.ends_with("_time")
+}
+
+fn is_needed_day(field: &Field) -> bool {
+    field.required && matches!(field.kind, Kind::Date | Kind::Datetime)
+}
+
+/// Whether people tell records apart by such a field.
+fn identifies(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "name",
+        "title",
+        "code",
+        "number",
+        "label",
+        "email",
+        "subject",
+        "username",
+        "question",
+        "content",
+        "symbol",
+        "sku",
+        "plate",
+        "slug",
+        "front",
+        "term",
+        "word",
+        "prompt",
+        "message",
+        "description",
+        "url",
+        "text",
+        "body",
+        "isbn",
+        "summary",
+        "serial",
+    ];
+    let last = name.rsplit('_').next().unwrap_or(name);
+    NAMES.contains(&name) || NAMES.contains(&last)
 }
 
 /// A field as the brief tells it, with what the lexicon knows of it where the brief is silent.
 fn known_better(field: &Field, natural: &[Field]) -> Field {
-    use crate::generate::spec::Kind;
     match natural.iter().find(|known| known.name == field.name) {
         Some(known) => {
             let told =
@@ -389,12 +478,18 @@ fn known_better(field: &Field, natural: &[Field]) -> Field {
     }
 }
 
-/// Adds an action where the fields allow it; a verb that the brief says brings its fields along.
-fn act(action: &Action, entity: &mut Entity, natural: &[Field], words: &[Word]) {
+/// Adds an action where the fields allow it; a verb that the brief says brings its fields along, and
+/// so does the first where nothing else tells how a record stands.
+fn act(action: &Action, first: bool, entity: &mut Entity, natural: &[Field], words: &[Word]) {
     let verb = action.name.split('_').next().unwrap_or_default();
     let stem = verb.strip_suffix('e').unwrap_or(verb);
     let said = words.iter().any(|word| word.text.starts_with(stem));
-    if said {
+    let stateless = !entity.fields.iter().any(|field| match field.kind {
+        Kind::Boolean => true,
+        Kind::Choice { .. } => matches!(field.name.as_str(), "status" | "state" | "stage"),
+        _ => false,
+    });
+    if said || (first && stateless) {
         for name in touched(action) {
             let missing = !entity.fields.iter().any(|field| field.name == name)
                 && !entity.relations.iter().any(|relation| relation.name == name);
@@ -407,10 +502,39 @@ fn act(action: &Action, entity: &mut Entity, natural: &[Field], words: &[Word]) 
         }
     }
     let sets: Vec<Set> = action.sets.iter().filter(|set| set_fits(entity, set)).cloned().collect();
-    let holds = action.requires.as_ref().is_none_or(|condition| condition_holds(entity, condition));
-    if !sets.is_empty() && holds {
-        entity.actions.push(Action { sets, ..action.clone() });
+    // Without the value that names the outcome, a date alone says nothing.
+    let outcome_lost = action.sets.iter().any(|set| matches!(set, Set::Choice { .. }))
+        && !sets.iter().any(|set| matches!(set, Set::Choice { .. }));
+    let requires = action.requires.as_ref().map(|condition| fitted(condition, action, entity));
+    let holds = requires.as_ref().is_none_or(|condition| condition_holds(entity, condition));
+    if !sets.is_empty() && !outcome_lost && holds {
+        entity.actions.push(Action { sets, requires, ..action.clone() });
     }
+}
+
+/// A condition on a choice whose words the brief gives: of the usual ones those that are there, else
+/// all but the outcomes of actions.
+fn fitted(condition: &Condition, action: &Action, entity: &Entity) -> Condition {
+    let Condition::OneOf { field, options: usual } = condition else { return condition.clone() };
+    let Some(Field { kind: Kind::Choice { options }, .. }) =
+        entity.fields.iter().find(|known| known.name == *field)
+    else {
+        return condition.clone();
+    };
+    let mut kept: Vec<String> =
+        usual.iter().filter(|option| options.contains(option)).cloned().collect();
+    if kept.is_empty() {
+        const ENDS: &[&str] = &["lost", "won", "closed", "cancelled", "rejected", "done", "sold"];
+        kept = options.clone();
+        kept.retain(|option| {
+            !ENDS.contains(&option.as_str())
+                && !action
+                    .sets
+                    .iter()
+                    .any(|set| matches!(set, Set::Choice { value, .. } if value == option))
+        });
+    }
+    Condition::OneOf { field: field.clone(), options: kept }
 }
 
 /// The fields that an action reads or writes.

@@ -16,18 +16,21 @@ const SUMMARY_CHARS_MAX: usize = 160;
 pub fn name(
     prompt: &str,
     heading: Option<&str>,
-    entities: &[Entity],
+    leads: &[String],
     tools: &[Tool],
     domain: Option<&str>,
 ) -> (String, String) {
+    // What a tool is called says more than the first noun of the brief, such as `passwords`.
+    let tool = of_tools(tools).filter(|_| leads.is_empty());
     let titled = called(prompt)
+        .or(tool)
         .or_else(|| heading.map(|words| cut(&title(words), 40)))
         .or_else(|| domain.map(title))
         .or_else(|| of_tools(tools))
-        .unwrap_or_else(|| of_entities(entities));
+        .unwrap_or_else(|| of_leads(leads));
     let slug = kebab(&titled, SLUG_BYTES_MAX);
     if slug.is_empty() {
-        let titled = of_tools(tools).unwrap_or_else(|| of_entities(entities));
+        let titled = of_tools(tools).unwrap_or_else(|| of_leads(leads));
         let slug = kebab(&titled, SLUG_BYTES_MAX);
         return (titled, slug);
     }
@@ -42,12 +45,15 @@ fn of_tools(tools: &[Tool]) -> Option<String> {
     })
 }
 
-fn of_entities(entities: &[Entity]) -> String {
-    match entities {
+/// `Polls, Votes and Users`, as many as a title can hold.
+fn of_leads(leads: &[String]) -> String {
+    let titles: Vec<String> = leads.iter().map(|lead| title(lead)).collect();
+    let whole = listed(&titles);
+    match titles.as_slice() {
         [] => "Project".to_owned(),
-        [only] => title(&only.plural),
-        [first, second] => format!("{} and {}", title(&first.plural), title(&second.plural)),
-        [first, ..] => format!("{} and More", title(&first.plural)),
+        [_] => cut(&whole, 40),
+        [_, _] | [_, _, _] if whole.len() <= 40 => whole,
+        [first, ..] => format!("{} and More", cut(first, 30)),
     }
 }
 

@@ -221,98 +221,119 @@ fn item(words: &[Word], at: usize) -> Option<Item> {
         item.words.insert(0, of.text.clone());
         here += 2;
     }
+    // `watched flag`.
+    let flag = item.words.len() > 1
+        && item.words.last().is_some_and(|last| matches!(last.as_str(), "flag" | "checkbox"));
+    if flag {
+        item.words.pop();
+    }
     let last = item.words.last()?;
     item.plural = is_plural(last);
     item.end = hints(words, here, &mut item);
+    if flag {
+        item.kind = Some(spec::Kind::Boolean);
+    }
     Some(item)
+}
+
+/// What stands beside an item: its words in the parts that commas and bars make, and its numbers.
+#[derive(Default)]
+struct Hint {
+    parts: Vec<Vec<String>>,
+    numbers: Vec<i64>,
+    options: bool,
+}
+
+impl Hint {
+    fn take(&mut self, word: &Word) {
+        match word.kind {
+            Kind::Number => self.numbers.extend(word.text.parse::<i64>().ok()),
+            Kind::Comma | Kind::Bar | Kind::Semicolon => {
+                self.options = true;
+                self.parts.push(Vec::new());
+            }
+            Kind::Word if word.text == "or" || word.text == "and" => self.parts.push(Vec::new()),
+            Kind::Word => match self.parts.last_mut() {
+                Some(part) => part.push(word.text.clone()),
+                None => self.parts.push(vec![word.text.clone()]),
+            },
+            _ => {}
+        }
+    }
 }
 
 /// Reads what stands beside an item: brackets, a colon and a type, a range.
 fn hints(words: &[Word], at: usize, item: &mut Item) -> usize {
     let mut here = at;
-    let mut said = Vec::new();
-    let mut numbers = Vec::new();
-    let mut options = false;
-    loop {
-        let Some(word) = words.get(here) else { break };
+    let mut hint = Hint::default();
+    while let Some(word) = words.get(here) {
         let next = words.get(here + 1);
         match word.kind {
             Kind::Open => {
-                let from = here + 1;
-                here = from;
+                here += 1;
                 while here < words.len() && !matches!(words[here].kind, Kind::Close | Kind::Line) {
-                    options |= matches!(words[here].kind, Kind::Comma | Kind::Bar);
-                    collect(&words[here], &mut said, &mut numbers);
+                    hint.take(&words[here]);
                     here += 1;
                 }
                 here = (here + 1).min(words.len());
             }
             Kind::Colon | Kind::Dash if next.is_some_and(|next| next.kind == Kind::Word) => {
-                here += 1;
-                while let Some(word) = words.get(here) {
-                    let bar = word.kind == Kind::Bar;
-                    if !bar && ends_item(words, here) && !(options && word.text == "or") {
-                        break;
-                    }
-                    if matches!(word.kind, Kind::Open) {
-                        break;
-                    }
-                    options |= bar;
-                    collect(word, &mut said, &mut numbers);
-                    here += 1;
-                }
+                here = typed(words, here + 1, &mut hint);
             }
             Kind::Number => {
-                collect(word, &mut said, &mut numbers);
+                hint.take(word);
                 here += 1;
             }
             Kind::Word
                 if matches!(word.text.as_str(), "from" | "to" | "between" | "and")
                     && next.is_some_and(|next| next.kind == Kind::Number)
-                    && (word.text != "and" || !numbers.is_empty()) =>
+                    && (word.text != "and" || !hint.numbers.is_empty()) =>
             {
                 here += 1;
             }
             _ => break,
         }
     }
-    settle(item, &said, &numbers, options);
+    settle(item, &hint);
     here
 }
 
-fn collect(word: &Word, said: &mut Vec<String>, numbers: &mut Vec<i64>) {
-    match word.kind {
-        Kind::Number => numbers.extend(word.text.parse::<i64>().ok()),
-        Kind::Word => said.push(word.text.clone()),
-        _ => {}
+/// Reads what stands after an item's colon, up to the next item.
+fn typed(words: &[Word], at: usize, hint: &mut Hint) -> usize {
+    let mut here = at;
+    while let Some(word) = words.get(here) {
+        let goes_on = word.kind == Kind::Bar || (hint.options && word.text == "or");
+        if (!goes_on && ends_item(words, here)) || word.kind == Kind::Open {
+            break;
+        }
+        hint.take(word);
+        here += 1;
     }
+    here
 }
 
-fn settle(item: &mut Item, said: &[String], numbers: &[i64], options: bool) {
+fn settle(item: &mut Item, hint: &Hint) {
+    const ASIDE: &[&str] =
+        &["e.g", "eg", "like", "such", "as", "one", "of", "either", "enum", "choice", "default"];
+    let said: Vec<String> = hint.parts.concat();
     let has = |wanted: &str| said.iter().any(|word| word == wanted);
     item.optional |= has("optional") || has("nullable");
     item.required |= has("required") || has("mandatory");
     item.unique |= has("unique");
-    let told = fields::kind_of_hint(said, numbers);
-    let choice_words: Vec<String> = said
+    let told = fields::kind_of_hint(&said, &hint.numbers);
+    let choices: Vec<String> = hint
+        .parts
         .iter()
-        .filter(|word| {
-            !is_one_of(
-                word,
-                &[
-                    "or", "and", "e.g", "eg", "like", "such", "as", "one", "of", "either", "enum",
-                    "choice",
-                ],
-            )
+        .map(|part| {
+            let kept: Vec<&str> =
+                part.iter().map(String::as_str).filter(|word| !is_one_of(word, ASIDE)).collect();
+            kept.join("_")
         })
-        .cloned()
+        .filter(|choice| !choice.is_empty())
         .collect();
-    let named_choice = has("enum") || has("either") || item.said() == "status";
     item.kind = match told {
-        Some(kind) if !(options && choice_words.len() >= 3) => Some(kind),
-        _ if options || (named_choice && choice_words.len() >= 2) => {
-            fields::choice_of(&choice_words)
-        }
+        Some(kind) if !(hint.options && choices.len() >= 3) => Some(kind),
+        _ if choices.len() >= 2 => fields::choice_of(&choices),
         told => told,
     };
 }

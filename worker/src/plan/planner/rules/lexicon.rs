@@ -20,6 +20,8 @@ pub struct Noun {
     /// Nouns linked many to many, each with a noun whose presence makes the link needless.
     pub many: Vec<(String, Option<String>)>,
     pub actions: Vec<Action>,
+    /// What the items of one of these are called.
+    pub items: Option<String>,
     pub soft: bool,
     pub shared: bool,
     pub parent: bool,
@@ -78,6 +80,7 @@ struct NounRow {
     actions: Vec<String>,
     #[serde(default)]
     verbs: String,
+    items: Option<String>,
     #[serde(default)]
     soft: bool,
     #[serde(default)]
@@ -131,6 +134,7 @@ impl Lexicon {
                 of: entries(&row.of).map(link).collect(),
                 many: entries(&row.many).map(many).collect(),
                 actions: row.actions.iter().map(|line| action(line)).collect(),
+                items: row.items,
                 soft: row.soft,
                 shared: row.shared,
                 parent: row.parent,

@@ -21,7 +21,7 @@ mod vocabulary;
 mod briefs;
 
 use models::language::Language;
-use models::stack::{self, Choice};
+use models::stack::{self, Choice, OutsideKind};
 use models::words::{Kind, tokens};
 
 use crate::generate::spec::{Spec, Stack, Tool};
@@ -29,6 +29,9 @@ use assemble::{Assembled, assemble};
 use heading::listed;
 use scan::{Scan, Strength};
 use text::Text;
+
+/// In a text longer than this every noun turns up somewhere; only what is plainly told counts.
+const LONG_BRIEF_WORDS: usize = 110;
 
 /// What a client asks for, in words.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +68,11 @@ pub fn read(ask: &Ask<'_>) -> Result<Spec, Refusal> {
         return Err(Refusal::Empty);
     }
     let text = text::read(ask.prompt, ask.features);
-    let scan = scan::scan(&text.words);
+    let mut scan = scan::scan(&text.words);
+    let said = text.words.iter().filter(|word| word.kind == Kind::Word).count();
+    if said > LONG_BRIEF_WORDS {
+        scan.sober();
+    }
     let asked_tools = tools::asked(&text.words);
     if !says_something(&text, &scan, &asked_tools) {
         return Err(Refusal::NothingToBuild);
@@ -74,6 +81,15 @@ pub fn read(ask: &Ask<'_>) -> Result<Spec, Refusal> {
     let stack = choose_stack(ask, &text, &asked_tools, &mut notes);
     notes.extend(notes::language(text.language, text.confidence));
     let simple = ask.complexity.is_some_and(|word| word.eq_ignore_ascii_case("simple"));
+    if trains(&text) {
+        scan.sober();
+        scan.found.retain(|found| {
+            !found.fields.is_empty()
+                || found.strength == Strength::Kept && found.noun.is_some_and(|noun| !noun.soft)
+        });
+        scan.mentions.clear();
+        scan.ties.clear();
+    }
     let (assembled, tools, domain) = match stack {
         Stack::PythonCli => command_line(&scan, &text, asked_tools, &mut notes),
         _ => service(&scan, &text, simple, &mut notes),
@@ -86,11 +102,15 @@ pub fn read(ask: &Ask<'_>) -> Result<Spec, Refusal> {
     let (title, slug) = heading::name(
         ask.prompt,
         scan.heading.as_deref(),
-        &assembled.entities,
+        &assembled.leads,
         &tools,
         domain.as_deref(),
     );
-    let faithful = !notes.iter().any(|note| note.contains("instead") || note.contains("nearest"));
+    let faithful = !notes.iter().any(|note| {
+        note.starts_with("The brief asks for")
+            || note.contains("instead")
+            || note.contains("nearest")
+    });
     let summary = heading::summary(&text, stack, &assembled.entities, &tools, faithful);
     let mut distinct: Vec<String> = Vec::new();
     for note in notes {
@@ -110,6 +130,19 @@ pub fn read(ask: &Ask<'_>) -> Result<Spec, Refusal> {
     })
 }
 
+/// Whether the brief is about training a model: its nouns are then parts of that, not records.
+fn trains(text: &Text) -> bool {
+    let outside = stack::read(&text.tokens).outside;
+    let learning = outside.iter().filter(|one| one.kind == OutsideKind::MachineLearning);
+    learning.count() > 0
+        && text.words.iter().any(|word| {
+            matches!(
+                word.text.as_str(),
+                "dataset" | "pytorch" | "tensorflow" | "train" | "training" | "classifier"
+            )
+        })
+}
+
 /// Whether there is a word to go by: a record, a domain, a tool, or a kind of software.
 fn says_something(text: &Text, scan: &Scan, tools: &[Tool]) -> bool {
     let asking = text.words.iter().any(|word| {
@@ -119,7 +152,14 @@ fn says_something(text: &Text, scan: &Scan, tools: &[Tool]) -> bool {
         && text.words.iter().filter(|word| word.kind == Kind::Word).count() >= 3;
     let known =
         scan.found.iter().any(|found| found.noun.is_some() || found.strength > Strength::Hint);
-    asking || foreign || known || !scan.domains.is_empty() || !tools.is_empty()
+    let outside = !stack::read(&text.tokens).outside.is_empty();
+    asking
+        || foreign
+        || known
+        || outside
+        || scan.heading.is_some()
+        || !scan.domains.is_empty()
+        || !tools.is_empty()
 }
 
 /// The stack: what the request names, else what the words ask for.
@@ -132,9 +172,7 @@ fn choose_stack(ask: &Ask<'_>, text: &Text, tools: &[Tool], notes: &mut Vec<Stri
         }
     }
     let mut reading = stack::read(&said);
-    if text.language != Language::English
-        && text.words.windows(2).any(|pair| pair[0].text == "command" && pair[1].text == "line")
-    {
+    if text.language != Language::English && text.words.iter().any(|word| word.text == "cli") {
         reading.choice = Choice::CommandLine;
     }
     let is_service = reading.service > 0 || reading.confidence >= 0.8;
@@ -158,10 +196,7 @@ fn choose_stack(ask: &Ask<'_>, text: &Text, tools: &[Tool], notes: &mut Vec<Stri
         );
     }
     let named = notes.len();
-    notes.extend(notes::outside(&reading.outside, stack).into_iter().filter(|note| {
-        // What stands in for a language must not be told of the language it is in.
-        !(stack == Stack::PythonCli && note.contains("a dashboard"))
-    }));
+    notes.extend(notes::outside(&reading.outside, stack));
     notes[named..].sort_by_key(|note| !note.contains("instead"));
     stack
 }
@@ -313,6 +348,8 @@ fn command_line(scan: &Scan, text: &Text, asked: Vec<Tool>, notes: &mut Vec<Stri
             "folder",
             "convert",
             "calculate",
+            "scrape",
+            "scrapes",
         ]
         .contains(&word.text.as_str())
     });

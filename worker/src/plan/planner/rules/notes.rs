@@ -3,6 +3,7 @@
 use models::language::Language;
 use models::stack::{Outside, OutsideKind};
 
+use super::heading::listed;
 use crate::generate::spec::Stack;
 
 /// What a stack is called, with what it is made of.
@@ -14,83 +15,84 @@ pub fn stack_name(stack: Stack) -> &'static str {
     }
 }
 
-/// One sentence for each thing asked for that the stack does not give.
+/// One sentence for each kind of thing asked for that the stack does not give.
 pub fn outside(asked: &[Outside], stack: Stack) -> Vec<String> {
-    asked.iter().map(|one| sentence(one, stack)).collect()
+    let mut kinds: Vec<OutsideKind> = Vec::new();
+    for one in asked {
+        if !kinds.contains(&one.kind) {
+            kinds.push(one.kind);
+        }
+    }
+    kinds.into_iter().map(|kind| sentence(kind, &named(asked, kind), stack)).collect()
 }
 
-fn sentence(outside: &Outside, stack: Stack) -> String {
-    let asked = outside.asked;
+/// What is asked of a kind, as a list; a general word goes where a name says the same.
+fn named(asked: &[Outside], kind: OutsideKind) -> String {
+    const GENERAL: &[&str] = &[
+        "a front end",
+        "a user interface",
+        "a website",
+        "web pages",
+        "HTML and CSS pages",
+        "authentication",
+        "authorization",
+        "logging in",
+        "online payments",
+        "email notifications",
+        "a full-stack application",
+        "a single-page application",
+    ];
+    let of_kind: Vec<&str> =
+        asked.iter().filter(|one| one.kind == kind).map(|one| one.asked).collect();
+    let names: Vec<&str> = of_kind.iter().copied().filter(|one| !GENERAL.contains(one)).collect();
+    let told = if names.is_empty() { &of_kind[..1] } else { &names[..] };
+    let mut told: Vec<String> = told.iter().map(|one| (*one).to_owned()).collect();
+    let front_end = told.iter().all(|one| one.starts_with(char::is_uppercase));
+    if kind == OutsideKind::FrontEnd && front_end {
+        let listed = listed(&told);
+        told = vec![format!("a {listed} front end")];
+    }
+    listed(&told)
+}
+
+fn sentence(kind: OutsideKind, asked: &str, stack: Stack) -> String {
     let this = stack_name(stack);
-    let service = stack != Stack::PythonCli;
-    match outside.kind {
-        OutsideKind::Framework => {
-            format!("The brief asks for {asked}; this project is {this} instead.")
+    let gets = match kind {
+        OutsideKind::Framework => format!("this project is {this} instead"),
+        OutsideKind::FrontEnd if stack == Stack::PythonCli => {
+            format!("this project is {this} and has no pages")
         }
-        OutsideKind::Language => format!("The brief asks for {asked}; this project is {this}."),
-        OutsideKind::FrontEnd if service => {
-            let article = match asked.chars().next() {
-                Some(first) if first.is_uppercase() && !asked.starts_with("HTML") => {
-                    format!("a {asked} front end")
-                }
-                _ => asked.to_owned(),
-            };
-            format!("The brief asks for {article}; this project is the REST API behind one.")
-        }
-        OutsideKind::FrontEnd => {
-            format!("The brief asks for {asked}; this project is {this} and has no pages.")
-        }
-        OutsideKind::Mobile if service => {
-            format!("The brief asks for {asked}; this project is the REST API that one would call.")
+        OutsideKind::FrontEnd => "this project is the REST API behind one".to_owned(),
+        OutsideKind::Mobile if stack != Stack::PythonCli => {
+            "this project is the REST API that one would call".to_owned()
         }
         OutsideKind::Authentication => {
-            format!(
-                "The brief asks for {asked}; this project has no accounts or logins, so keep it behind something that has."
-            )
+            "this project has no accounts or logins, so keep it behind something that has"
+                .to_owned()
         }
         OutsideKind::Database => {
-            format!(
-                "The brief asks for {asked}; this project keeps its data in SQLite, which needs no server."
-            )
+            "this project keeps its data in SQLite, which needs no server".to_owned()
         }
         OutsideKind::Payments => {
-            format!(
-                "The brief asks for {asked}; this project records what was paid and takes no money itself."
-            )
+            "this project records what was paid and takes no money itself".to_owned()
         }
-        OutsideKind::Mail => {
-            format!("The brief asks for {asked}; this project keeps the records and sends nothing.")
-        }
-        OutsideKind::Upload => {
-            format!(
-                "The brief asks for {asked}; this project keeps addresses of files, not the files."
-            )
-        }
+        OutsideKind::Mail => "this project keeps the records and sends nothing".to_owned(),
+        OutsideKind::Upload => "this project keeps addresses of files, not the files".to_owned(),
         OutsideKind::ThirdParty => {
-            format!(
-                "The brief asks for {asked}; this project calls no other service, so such values are entered by its users."
-            )
+            "this project calls no other service, so such values are entered by its users"
+                .to_owned()
         }
-        OutsideKind::Realtime => {
-            format!("The brief asks for {asked}; this project answers requests and pushes nothing.")
-        }
-        OutsideKind::GraphQl if service => {
-            format!("The brief asks for {asked}; this project offers the same records over REST.")
+        OutsideKind::Realtime => "this project answers requests and pushes nothing".to_owned(),
+        OutsideKind::GraphQl if stack != Stack::PythonCli => {
+            "this project offers the same records over REST".to_owned()
         }
         OutsideKind::Infrastructure => {
-            format!(
-                "The brief asks for {asked}; this project comes with a Dockerfile and a CI file only."
-            )
+            "this project comes with a Dockerfile and a CI file only".to_owned()
         }
-        OutsideKind::MachineLearning => {
-            format!(
-                "The brief asks for {asked}; this project is {this} that keeps the records around it and trains nothing."
-            )
-        }
-        _ => format!(
-            "The brief asks for {asked}; this project is {this}, the nearest that can be built."
-        ),
-    }
+        OutsideKind::Language => format!("this project is {this}"),
+        _ => format!("this project is {this}, the nearest that can be built"),
+    };
+    format!("The brief asks for {asked}; {gets}.")
 }
 
 /// What a reader should know of the language of the brief.

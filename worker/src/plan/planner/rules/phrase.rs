@@ -46,10 +46,22 @@ fn is_content(words: &[Word], at: usize) -> bool {
     if word.kind != Kind::Word || word.opaque || is_one_of(&word.text, SMALL) {
         return false;
     }
+    if word.text == "track" || (word.text == "tracks" && starts_sentence(words, at)) {
+        return false;
+    }
     if is_one_of(&word.text, VERBS) {
         return !is_verb_here(words, at);
     }
-    true
+    !is_participle(&word.text) || is_noun(words, at)
+}
+
+/// `transactions imported from my bank`: a word that tells of a noun, and is none.
+fn is_participle(word: &str) -> bool {
+    word.len() > 4 && word.ends_with("ed") && !word.ends_with("eed")
+}
+
+fn starts_sentence(words: &[Word], at: usize) -> bool {
+    at == 0 || matches!(words[at - 1].kind, Kind::Stop | Kind::Line | Kind::Bullet)
 }
 
 /// Whether a word that can be a noun and a verb is a verb where it stands.
@@ -113,6 +125,20 @@ impl Phrase {
         (0..words.len()).find_map(|from| lexicon().noun(&words[from..]))
     }
 
+    /// The known noun that the phrase begins with: the wine of a `wine cellar`.
+    pub fn first_noun(&self) -> Option<&'static Noun> {
+        let words = self.as_strs();
+        (1..words.len()).rev().find_map(|to| lexicon().noun(&words[..to]))
+    }
+
+    /// The domain of several words that the phrase ends with: `job board`.
+    pub fn wide_domain(&self) -> bool {
+        let words = self.as_strs();
+        (0..words.len().saturating_sub(1)).any(|from| {
+            lexicon().domain(&words[from..]).is_some() && lexicon().noun(&words[from..]).is_none()
+        })
+    }
+
     /// The domain that the phrase ends with.
     pub fn domain(&self) -> Option<&'static Domain> {
         let words = self.as_strs();
@@ -141,6 +167,8 @@ impl Phrase {
                 && word.chars().all(|ch| ch.is_ascii_lowercase())
                 && word.contains(['a', 'e', 'i', 'o', 'u', 'y'])
                 && !has_consonant_run(word)
+                && !word.ends_with("ly")
+                && !(word.ends_with("ing") && word.len() > 5)
         };
         let fits = !words.is_empty()
             && words.len() <= 3

@@ -4,7 +4,7 @@
 //! `manage books, authors` makes records of both; `the screen shows books` hardly. Each record has a
 //! strength, and the caller decides which strengths count.
 
-use models::inflect::singular;
+use models::inflect::{is_plural, singular};
 use models::words::Kind;
 
 use super::fields;
@@ -56,6 +56,7 @@ pub enum Tie {
 #[derive(Debug, Clone, Copy)]
 pub struct Mention {
     pub found: usize,
+    pub plural: bool,
     pub start: usize,
     pub end: usize,
 }
@@ -71,6 +72,26 @@ pub struct Scan {
     /// The first phrase that names the software: `book library`, `expense tracker`.
     pub heading: Option<String>,
     pub password: bool,
+}
+
+impl Scan {
+    /// Keeps of a long text what it plainly tells: unknown nouns only where they have fields or
+    /// relations, known ones where they are named more than once.
+    pub fn sober(&mut self) {
+        for (at, found) in self.found.iter_mut().enumerate() {
+            let named = self.mentions.iter().filter(|mention| mention.found == at).count();
+            let tied = self.ties.iter().any(|(first, second, _)| *first == at || *second == at);
+            let told = found.fields.len() >= 2 || (tied && named >= 2);
+            let plain = match found.noun {
+                Some(noun) if noun.soft => told && named >= 2,
+                Some(_) => told || named >= 2,
+                None => told,
+            };
+            if !plain {
+                found.strength = Strength::Hint;
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,17 +184,37 @@ impl Walk<'_> {
         }
         self.domain_at(at);
         if let Some(noun) = lexicon().verb(word)
-            && self.after(at, &["can", "to", "and", "or", "could"])
+            && (self.after(at, &["can", "to", "and", "or", "could"]) || word == "apply")
         {
             self.scan.verbs.push(noun);
         }
         if let Some(phrase) = phrase_at(self.words, at)
             && !self.is_cue(at, &phrase)
         {
+            for inside in at + 1..phrase.end {
+                self.domain_at(inside);
+            }
             return self.phrase(phrase);
+        }
+        if word == "with"
+            && let Some(after) = self.fields_of_last(at)
+        {
+            return after;
         }
         self.cue(at, word);
         at + 1
+    }
+
+    /// `a movie watchlist in Express with title and year`: fields of what was named last.
+    fn fields_of_last(&mut self, at: usize) -> Option<usize> {
+        let last = self.scan.mentions.last().copied().filter(|_| self.container)?;
+        let (list, after) = items::items(self.words, at + 1, Until::Sentence);
+        let singular = !list.iter().any(|item| item.plural);
+        if list.len() < 2 || !singular || !looks_like_fields(&list) {
+            return None;
+        }
+        self.give(last.found, &list, false);
+        Some(after)
     }
 
     /// Notes a domain whose words begin here.
@@ -252,6 +293,10 @@ impl Walk<'_> {
             "these",
             "plus",
         ];
+        if word == "of" && self.container {
+            self.mode = Mode::List;
+            return;
+        }
         if is_one_of(word, &transparent) {
             return;
         }
@@ -283,24 +328,29 @@ impl Walk<'_> {
 
     fn phrase(&mut self, phrase: Phrase) -> usize {
         let end = phrase.end;
-        let heading = phrase.words.join(" ");
         let (core, named) = phrase.without_end(META);
-        let (stem, tracked) = if core.noun().is_some() && named == 0 {
+        let (stem, tracked) = if core.noun().is_some() && named == 0 || core.wide_domain() {
             (core.clone(), 0)
         } else {
             core.without_end(TRACKERS)
         };
         let suffixed = named > 0 || tracked > 0;
         let place = self.is_place(&stem);
-        self.container = suffixed || place || phrase.words.iter().all(|word| is_one_of(word, META));
+        let general = phrase.words.iter().all(|word| is_one_of(word, GENERIC));
+        self.container = suffixed
+            || place
+            || phrase.words.iter().all(|word| is_one_of(word, META))
+            || (self.container && general);
         if self.container && self.scan.heading.is_none() && phrase.words.len() > named {
-            self.scan.heading = Some(heading);
+            self.scan.heading = heading_of(&phrase);
         }
         if stem.words.is_empty() {
             return end;
         }
         let seen = if place && !(self.mode == Mode::Keep && stem.plural) {
-            None
+            stem.first_noun()
+                .filter(|noun| !noun.soft && !noun.agent && !noun.place && !stem.wide_domain())
+                .map(|noun| self.enter_noun(noun, Strength::Said))
         } else if suffixed {
             self.suffixed(&stem, tracked > 0)
         } else {
@@ -315,6 +365,7 @@ impl Walk<'_> {
     /// Whether a phrase names where the software is used: `book library`, `my bakery`.
     fn is_place(&self, phrase: &Phrase) -> bool {
         match phrase.noun() {
+            _ if phrase.wide_domain() => true,
             Some(noun) => noun.place && !phrase.plural,
             None => phrase.domain().is_some() && !phrase.plural,
         }
@@ -332,6 +383,9 @@ impl Walk<'_> {
             };
             return Some(self.enter_noun(noun, strength));
         }
+        if let Some(noun) = phrase.first_noun().filter(|noun| !noun.soft) {
+            return Some(self.enter_noun(noun, Strength::Said));
+        }
         let name = phrase.unknown_name()?;
         let strength = if tracked { Strength::Made } else { Strength::Hint };
         Some(self.enter(name, None, strength))
@@ -348,7 +402,20 @@ impl Walk<'_> {
             let strength = self.strength_of(noun, phrase, article, given)?;
             return Some(self.enter_noun(noun, strength));
         }
+        if self.is_for_whom(phrase) {
+            return None;
+        }
+        if let Some(noun) = phrase.first_noun().filter(|noun| !noun.soft)
+            && !phrase.plural
+            && matches!(self.mode, Mode::Keep | Mode::For)
+        {
+            return Some(self.enter_noun(noun, Strength::Said));
+        }
         let name = phrase.unknown_name()?;
+        let known = self.scan.found.iter().position(|found| found.name == name);
+        if known.is_some() && !given {
+            return known;
+        }
         let strength = match self.mode {
             _ if given => Strength::Kept,
             Mode::Keep | Mode::List if phrase.plural => Strength::Kept,
@@ -371,6 +438,9 @@ impl Walk<'_> {
             return None;
         }
         let generic = noun.soft && is_one_of(phrase.head(), GENERIC);
+        if self.is_for_whom(phrase) && !given {
+            return Some(Strength::Hint);
+        }
         Some(match self.mode {
             _ if given => Strength::Kept,
             Mode::Keep | Mode::List if phrase.plural || !noun.soft => Strength::Kept,
@@ -382,6 +452,14 @@ impl Walk<'_> {
             _ if phrase.plural || article => Strength::Said,
             _ => Strength::Hint,
         })
+    }
+
+    /// Whether a phrase names who the software is for: `an app for beekeepers to record hives`.
+    fn is_for_whom(&self, phrase: &Phrase) -> bool {
+        self.mode == Mode::For
+            && self.words.get(phrase.end).is_some_and(|after| {
+                is_one_of(&after.text, &["to", "who", "that", "can", "where", "which"])
+            })
     }
 
     /// Whether `users` are just whoever uses the software: `allow users to`, `help users`.
@@ -399,6 +477,12 @@ impl Walk<'_> {
             "enabling", "for", "that", "where", "by", "give", "gives",
         ];
         let listed = matches!(self.mode, Mode::Keep | Mode::List);
+        let verb = phrase.start.checked_sub(2).map_or("", |at| self.words[at].text.as_str());
+        if is_one_of(before, &["to", "by"])
+            && is_one_of(verb, &["assigned", "belong", "belongs", "owned", "created", "written"])
+        {
+            return false;
+        }
         let owns = is_one_of(
             after,
             &["can", "has", "have", "own", "owns", "create", "post", "belong", "belongs"],
@@ -441,12 +525,32 @@ impl Walk<'_> {
 
     /// Notes where a record is named, and reads what is said of it right after.
     fn mention(&mut self, found: usize, phrase: &Phrase, end: usize) -> usize {
-        self.scan.mentions.push(Mention { found, start: phrase.start, end });
-        let next = self.told(found, phrase.start, end);
+        self.scan.mentions.push(Mention { found, plural: phrase.plural, start: phrase.start, end });
+        let next = self.told(self.holder(found, phrase.start, end), phrase.start, end);
         if next > end {
             self.container = false;
         }
         next
+    }
+
+    /// Whose fields `with` tells: in `reviews of movies with a rating` those of the reviews.
+    fn holder(&self, found: usize, start: usize, end: usize) -> usize {
+        let word = |at: usize| self.words.get(at).map_or("", |word| word.text.as_str());
+        let belongs = word(end) == "and"
+            && matches!(word(end + 1), "has" | "have")
+            && (1..=3).any(|back| {
+                start.checked_sub(back).is_some_and(|at| matches!(word(at), "belongs" | "belong"))
+            });
+        if let Some(before) = self.scan.mentions.iter().rev().nth(1).filter(|_| belongs) {
+            return before.found;
+        }
+        let of = start.checked_sub(1).is_some_and(|before| {
+            matches!(word(before), "of" | "for" | "on") && word(end) == "with"
+        });
+        match self.scan.mentions.iter().rev().nth(1) {
+            Some(before) if of && before.end + 1 == start => before.found,
+            _ => found,
+        }
     }
 
     /// Reads the list after a record: its fields and its parts.
@@ -495,6 +599,22 @@ impl Walk<'_> {
             return end;
         }
         at += 1;
+        let article = start > 0
+            && is_one_of(word(start - 1), &["a", "an", "the", "each", "every", "per", "one"]);
+        let heading = word(at - 1) == "with"
+            && (self.container || !(article || is_plural(word(end.saturating_sub(1)))));
+        if heading {
+            let (list, _) = items::items(self.words, at, Until::Sentence);
+            let records = list.iter().any(|item| {
+                let strs: Vec<&str> = item.words.iter().map(String::as_str).collect();
+                item.plural && lexicon().noun(&strs).is_some()
+            });
+            if records || (self.container && !looks_like_fields(&list)) {
+                // `hotel booking with rooms and guests` names the software and lists its records.
+                self.container = true;
+                return end;
+            }
+        }
         self.told_by_words(found, at, end)
     }
 
@@ -564,8 +684,16 @@ impl Walk<'_> {
             let name = item.said();
             let one = singular(&name);
             let known_field = fields::is_known_name(&name) || fields::is_known_name(&one);
-            let noun = (0..strs.len()).find_map(|from| lexicon().noun(&strs[from..]));
+            let mut noun = (0..strs.len()).find_map(|from| lexicon().noun(&strs[from..]));
             let plural = item.plural || item.many;
+            if name == "items" || name == "lines" {
+                let items = self.scan.found[found].noun.and_then(|noun| noun.items.as_deref());
+                noun = items.and_then(|items| lexicon().named(items)).or(noun);
+            }
+            let aside = !explicit && item.kind.is_none() && !known_field && noun.is_none();
+            if aside && is_aside(&strs) {
+                continue;
+            }
             match noun {
                 Some(noun)
                     if plural
@@ -582,6 +710,7 @@ impl Walk<'_> {
                         let other = self.enter_noun(noun, Strength::Said);
                         self.scan.mentions.push(Mention {
                             found: other,
+                            plural: item.plural,
                             start: item.start,
                             end: item.end,
                         });
@@ -611,7 +740,12 @@ impl Walk<'_> {
 
     fn part(&mut self, found: usize, name: String, noun: Option<&'static Noun>, item: &Item) {
         let part = self.enter(name, noun, Strength::Kept);
-        self.scan.mentions.push(Mention { found: part, start: item.start, end: item.end });
+        self.scan.mentions.push(Mention {
+            found: part,
+            plural: item.plural,
+            start: item.start,
+            end: item.end,
+        });
         if part == found {
             return;
         }
@@ -642,6 +776,87 @@ impl Walk<'_> {
         let required = item.required || (known.fields.is_empty() && !item.optional);
         known.fields.push(Field { name, kind, required, unique: item.unique });
     }
+}
+
+/// Whether words are rather about the software: `with JWT authentication`, `with pagination`.
+fn is_aside(words: &[&str]) -> bool {
+    words.last().is_some_and(|last| is_one_of(last, GENERIC) || is_one_of(last, META))
+        || words.iter().any(|word| is_one_of(word, VERBS))
+        || words.iter().all(|word| is_one_of(word, ADJECTIVES))
+}
+
+/// What a phrase calls the software, without the words for how it is built.
+fn heading_of(phrase: &Phrase) -> Option<String> {
+    const BUILT: &[&str] = &[
+        "express",
+        "express.js",
+        "django",
+        "flask",
+        "fastapi",
+        "rest",
+        "restful",
+        "crud",
+        "python",
+        "typescript",
+        "javascript",
+        "node",
+        "node.js",
+        "nodejs",
+        "command",
+        "line",
+        "http",
+        "sql",
+        "web",
+        "backend",
+        "react",
+        "vue",
+        "json",
+        "graphql",
+        "rust",
+        "go",
+        "golang",
+        "java",
+        "spring",
+        "boot",
+        "rails",
+        "ruby",
+        "php",
+        "laravel",
+        "nestjs",
+        "postgres",
+        "postgresql",
+        "sqlite",
+        "docker",
+        "html",
+        "css",
+        "full",
+        "stack",
+        "fullstack",
+        "mobile",
+        "desktop",
+        "chrome",
+        "small",
+        "open",
+        "source",
+        "main",
+        "user",
+        "users",
+        "task's",
+        "line's",
+        "code",
+    ];
+    let words: Vec<&str> =
+        phrase.words.iter().map(String::as_str).filter(|word| !is_one_of(word, BUILT)).collect();
+    let says = words.iter().any(|word| !is_one_of(word, META) && !is_one_of(word, ADJECTIVES));
+    let names = words.iter().any(|word| !is_one_of(word, TRACKERS) && !is_one_of(word, META));
+    let tracked = words.last().is_some_and(|last| is_one_of(last, TRACKERS));
+    let last = words.len().saturating_sub(1);
+    let said: Vec<String> = words
+        .iter()
+        .enumerate()
+        .map(|(at, word)| if tracked && at < last { singular(word) } else { (*word).to_owned() })
+        .collect();
+    (says && names).then(|| said.join(" "))
 }
 
 fn is_countable(words: &[&str]) -> bool {

@@ -19,7 +19,6 @@ pub struct Word {
     pub text: String,
     /// A word of another language that the dictionary does not have.
     pub opaque: bool,
-    pub capital: bool,
 }
 
 /// A brief as words.
@@ -47,6 +46,7 @@ pub fn read(prompt: &str, features: &[String]) -> Text {
         Some(column) => translate(&tokens, column),
         None => as_they_are(&tokens, reading.language != Language::English),
     };
+    let words = joined(words);
     Text { plain, words, tokens, language: reading.language, confidence: reading.confidence }
 }
 
@@ -113,6 +113,22 @@ fn drop_address(kept: &mut String, start: usize) {
     }
 }
 
+/// Pairs of words that are one thing to the grammar.
+fn joined(words: Vec<Word>) -> Vec<Word> {
+    let mut kept: Vec<Word> = Vec::with_capacity(words.len());
+    for word in words {
+        let pair = kept.last().map(|last| (last.text.as_str(), word.text.as_str()));
+        match pair {
+            Some(("command", "line")) => {
+                kept.pop();
+                kept.push(Word { text: "cli".to_owned(), ..word });
+            }
+            _ => kept.push(word),
+        }
+    }
+    kept
+}
+
 fn as_they_are(tokens: &[Token], foreign: bool) -> Vec<Word> {
     tokens
         .iter()
@@ -120,7 +136,6 @@ fn as_they_are(tokens: &[Token], foreign: bool) -> Vec<Word> {
             kind: token.kind,
             text: token.text.clone(),
             opaque: foreign && !token.text.is_ascii(),
-            capital: token.capital,
         })
         .collect()
 }
@@ -170,7 +185,7 @@ fn enter(column: &mut HashMap<String, String>, english: &str, cell: &str, langua
         column.entry(form).or_insert_with(|| many.clone());
     }
     for form in forms(ones) {
-        if noun.is_some() && manies.is_empty() {
+        if noun.is_some() {
             for guess in plurals(&form, language) {
                 column.entry(guess).or_insert_with(|| many.clone());
             }
@@ -197,12 +212,7 @@ fn translate(tokens: &[Token], column: usize) -> Vec<Word> {
     while at < tokens.len() {
         let token = &tokens[at];
         if token.kind != Kind::Word {
-            words.push(Word {
-                kind: token.kind,
-                text: token.text.clone(),
-                opaque: false,
-                capital: false,
-            });
+            words.push(Word { kind: token.kind, text: token.text.clone(), opaque: false });
             at += 1;
             continue;
         }
@@ -224,12 +234,7 @@ fn translate(tokens: &[Token], column: usize) -> Vec<Word> {
             },
         };
         for part in english.split(' ').filter(|part| *part != "-") {
-            words.push(Word {
-                kind: Kind::Word,
-                text: part.to_owned(),
-                opaque: false,
-                capital: token.capital,
-            });
+            words.push(Word { kind: Kind::Word, text: part.to_owned(), opaque: false });
         }
         at += length;
     }
@@ -243,12 +248,7 @@ fn push_unknown(words: &mut Vec<Word>, token: &Token) {
         || super::vocabulary::is_one_of(text, super::vocabulary::META)
         || super::vocabulary::is_one_of(text, super::vocabulary::GENERIC)
         || super::vocabulary::is_one_of(text, super::vocabulary::TRACKERS);
-    words.push(Word {
-        kind: Kind::Word,
-        text: text.to_owned(),
-        opaque: !english,
-        capital: token.capital,
-    });
+    words.push(Word { kind: Kind::Word, text: text.to_owned(), opaque: !english });
 }
 
 /// `aufgabenverwaltung` as `tasks management`: the known end and the known front of a German or

@@ -22,7 +22,18 @@ pub fn read(words: &[Word], scan: &mut Scan) {
             subject = None;
             continue;
         }
-        if let Some((tie, turned)) = tie(between) {
+        let goes_on = between.first().is_some_and(|word| {
+            word.kind == Kind::Comma || word.text == "and" || word.text == "or"
+        });
+        if let Some((holder, _, _)) = subject
+            && goes_on
+            && let Some((tie @ (Tie::ManyToMany | Tie::Assigned | Tie::Belongs), false)) =
+                tie(between)
+        {
+            // `tasks are assigned to users and tagged with labels`: still of the tasks.
+            add(scan, holder, second.found, tie, false);
+            subject = Some((holder, tie, false));
+        } else if let Some((tie, turned)) = tie(between) {
             let before = at >= 2
                 && joined(words, scan.mentions[at - 2].end, first.start)
                 && matches!(tie, Tie::ManyToMany);
@@ -70,11 +81,16 @@ fn tie(between: &[Word]) -> Option<(Tie, bool)> {
     let said: Vec<&str> = between.iter().map(|word| word.text.as_str()).collect();
     let has = |phrase: &[&str]| said.windows(phrase.len()).any(|window| window == phrase);
     let one = |list: &[&str]| said.iter().any(|word| is_one_of(word, list));
-    if one(&["assigned"]) && one(&["to"]) {
-        return Some((Tie::Assigned, false));
+    if said.iter().all(|word| is_one_of(word, &["", "and", "their", "its"]))
+        && one(&["their", "its"])
+    {
+        return Some((Tie::Belongs, true));
     }
     if one(&["tagged"]) || has(&["many", "to", "many"]) {
         return Some((Tie::ManyToMany, false));
+    }
+    if one(&["assigned"]) && one(&["to"]) {
+        return Some((Tie::Assigned, false));
     }
     if (one(&["belongs", "belong", "belonging"]) && !one(&["not"]))
         || has(&["part", "of"])

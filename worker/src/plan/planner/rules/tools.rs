@@ -161,7 +161,7 @@ fn holds(said: &[&str], starts: &str) -> bool {
     starts.split('|').any(|start| {
         // Short starts are whole words: `log` is not in `login`, nor `type` in `typed`.
         if start.len() <= 4 {
-            said.contains(&start)
+            said.iter().any(|word| *word == start || word.strip_suffix('s') == Some(start))
         } else {
             said.iter().any(|word| word.starts_with(start))
         }
