@@ -19,3 +19,5 @@ pub mod config;
 pub mod telemetry;
 #[cfg(feature = "io")]
 pub mod shutdown;
+#[cfg(feature = "io")]
+pub mod member;

@@ -1,7 +1,13 @@
 //! The workers: they turn briefs into plans and run the tasks of plans.
+//!
+//! `plan/handle.rs` and `task/handle.rs` have the same shape: claim, attempt, settle. Who has read one
+//! has read both. What a task makes is decided in `generate`.
 
-/// From a brief to a plan.
-pub mod plan {
-    pub mod planner;
-}
+pub mod plan;
+pub mod task;
 pub mod generate;
+pub mod inspect;
+pub mod lease;
+pub mod sweep;
+pub mod config;
+pub mod program;

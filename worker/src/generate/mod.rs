@@ -12,8 +12,7 @@ mod fastapi;
 mod express;
 mod python_cli;
 
-use serde::{Deserialize, Serialize};
-
+pub use buildfleet::domain::task::{Operation, Phase};
 use spec::{Spec, Stack};
 
 /// The piece of a project that one task makes.
@@ -35,28 +34,6 @@ pub struct Part {
     pub needs: Vec<String>,
     /// Every path that rendering gives, relative to the project, with forward slashes, in order.
     pub writes: Vec<String>,
-}
-
-/// Where in the life of a project a task belongs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Phase {
-    Analysis,
-    Architecture,
-    CodeGeneration,
-    Testing,
-    Deployment,
-}
-
-/// What a task does to the project.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Operation {
-    CreateFile,
-    ModifyFile,
-    CreateComponent,
-    SetupConfig,
-    InstallDeps,
 }
 
 /// A complete file of a project.

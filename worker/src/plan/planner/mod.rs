@@ -1,5 +1,6 @@
 //! Who drafts plans: the trait, in the plan worker's words.
 
+pub mod by_rules;
 pub mod rules;
 
 use async_trait::async_trait;
