@@ -1,1 +1,8 @@
-fn main() {}
+//! The `buildfleet` command.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    cli::main().await
+}

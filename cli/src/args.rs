@@ -1,0 +1,234 @@
+//! What can be typed.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use url::Url;
+
+const AFTER: &str = "\
+Exit codes: 0 done; 1 the build did not complete, or it cannot be done; 2 wrong arguments or settings;
+3 the API did not answer; 4 the API key is missing or wrong; 5 not found.
+
+A fleet that `buildfleet dev` runs on this machine is found by itself. Any other is named by
+BUILDFLEET_URL and BUILDFLEET_API_KEY.";
+
+/// Post a prompt, get a verified software project.
+#[derive(Debug, Parser)]
+#[command(name = "buildfleet", version, after_help = AFTER, max_term_width = 100)]
+pub struct Args {
+    /// Where the API is [default: the fleet that `buildfleet dev` runs, else http://127.0.0.1:8000]
+    #[arg(long, global = true, value_name = "URL", env = "BUILDFLEET_URL")]
+    pub url: Option<Url>,
+
+    /// The API key [default: that of the fleet that `buildfleet dev` runs]
+    #[arg(
+        long,
+        global = true,
+        value_name = "KEY",
+        env = "BUILDFLEET_API_KEY",
+        hide_env_values = true
+    )]
+    pub api_key: Option<String>,
+
+    /// Print JSON instead of words and tables
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a whole fleet in this process: API, workers, webhooks, on a folder of this machine
+    Dev(Dev),
+    /// Build one brief from start to finish, with a fleet of its own if none is running
+    Run(Run),
+    /// Send a brief to a fleet
+    Submit(Submit),
+    /// Follow a build until it ends
+    Watch {
+        /// The build, such as bld_01J8...
+        build: String,
+    },
+    /// List builds, newest first
+    List(List),
+    /// Show a build, its plan and its tasks
+    Show {
+        /// The build
+        build: String,
+    },
+    /// Write the files of a build into a folder
+    Download {
+        /// The build
+        build: String,
+        /// The folder, which must be empty or not exist yet [default: projects/<build>]
+        #[arg(long, short, value_name = "FOLDER")]
+        out: Option<PathBuf>,
+    },
+    /// Cancel a build
+    Cancel {
+        /// The build
+        build: String,
+    },
+    /// Run again what failed, was skipped or was cancelled
+    Retry {
+        /// The build
+        build: String,
+        /// Follow it until it ends
+        #[arg(long, short)]
+        watch: bool,
+    },
+    /// Agree to a plan that waits for approval
+    Approve {
+        /// The build, or its plan
+        id: String,
+    },
+    /// Refuse a plan that waits for approval
+    Reject {
+        /// The build, or its plan
+        id: String,
+        /// Why, for the record
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// List webhook deliveries, or send one again
+    Deliveries(Deliveries),
+    /// Receive webhooks on this machine, check their signatures and print them
+    Listen(Listen),
+    /// List the workers of the fleet
+    Workers,
+    /// Show how much work waits and runs
+    Queues,
+    /// Check everything that is needed, and say how to mend what is wrong
+    Doctor,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Dev {
+    /// Where the API listens
+    #[arg(long, value_name = "ADDRESS:PORT", env = "BUILDFLEET_LISTEN", default_value = "127.0.0.1:8000")]
+    pub listen: SocketAddr,
+    /// The folder that keeps everything
+    #[arg(long, value_name = "FOLDER", env = "BUILDFLEET_DATA", default_value = ".buildfleet")]
+    pub data: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Run {
+    #[command(flatten)]
+    pub brief: BriefArgs,
+    /// The folder in which the project's own folder is made
+    #[arg(long, value_name = "FOLDER", default_value = "projects")]
+    pub projects: PathBuf,
+    /// The folder that keeps everything
+    #[arg(long, value_name = "FOLDER", env = "BUILDFLEET_DATA", default_value = ".buildfleet")]
+    pub data: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Submit {
+    #[command(flatten)]
+    pub brief: BriefArgs,
+    /// Follow the build until it ends
+    #[arg(long, short)]
+    pub watch: bool,
+    /// With --watch: write the files into this folder when the build has completed
+    #[arg(long, short, value_name = "FOLDER", requires = "watch")]
+    pub out: Option<PathBuf>,
+    /// Submitting twice with one key makes one build
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
+    /// Send events to this URL
+    #[arg(long, value_name = "URL")]
+    pub webhook: Option<String>,
+    /// The secret that signs them
+    #[arg(long, value_name = "SECRET", requires = "webhook", env = "WEBHOOK_SECRET", hide_env_values = true)]
+    pub webhook_secret: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct BriefArgs {
+    /// What to build, in your own words; - reads it from standard input
+    pub prompt: String,
+    /// api, cli, web ...
+    #[arg(long, value_name = "WORD")]
+    pub project_type: Option<String>,
+    /// fastapi, express ...
+    #[arg(long, value_name = "WORD")]
+    pub framework: Option<String>,
+    /// simple, moderate or complex
+    #[arg(long, value_name = "WORD")]
+    pub complexity: Option<String>,
+    /// Something it should do; may be given several times
+    #[arg(long = "feature", value_name = "TEXT")]
+    pub features: Vec<String>,
+    /// 1 runs first, 5 last
+    #[arg(long, value_name = "1-5")]
+    pub priority: Option<u8>,
+    /// Fail the build if it takes longer
+    #[arg(long, value_name = "SECONDS")]
+    pub deadline_secs: Option<u64>,
+    /// Wait for somebody to approve the plan
+    #[arg(long)]
+    pub require_approval: bool,
+    /// Stop at the first task that fails
+    #[arg(long)]
+    pub fail_fast: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct List {
+    /// Only builds in this state
+    #[arg(long)]
+    pub state: Option<String>,
+    /// How many at most, 1 to 100
+    #[arg(long, default_value_t = 10)]
+    pub limit: u32,
+    /// Go on where the last page ended
+    #[arg(long)]
+    pub cursor: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Deliveries {
+    /// Only those of this build
+    #[arg(long)]
+    pub build: Option<String>,
+    /// Only those in this state
+    #[arg(long)]
+    pub state: Option<String>,
+    /// How many at most, 1 to 100
+    #[arg(long, default_value_t = 20)]
+    pub limit: u32,
+    /// Show this delivery with all its attempts
+    #[arg(long, value_name = "DELIVERY", conflicts_with = "redeliver")]
+    pub show: Option<String>,
+    /// Send this delivery again
+    #[arg(long, value_name = "DELIVERY")]
+    pub redeliver: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Listen {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9000")]
+    pub listen: SocketAddr,
+    /// The secret that the webhooks are signed with
+    #[arg(long, value_name = "SECRET", env = "WEBHOOK_SECRET", hide_env_values = true)]
+    pub secret: String,
+    /// Answer with this status, to see what the fleet does about it
+    #[arg(long, value_name = "STATUS", default_value_t = 204)]
+    pub status: u16,
+    /// How much of each webhook is shown
+    #[arg(long, value_enum, default_value_t = Detail::Line)]
+    pub detail: Detail,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Detail {
+    /// One line each
+    Line,
+    /// The whole body
+    Body,
+}

@@ -1,0 +1,64 @@
+//! The fleet itself: its workers and its queues.
+
+use serde_json::Value;
+
+use super::{Context, builds::age};
+use crate::{
+    exit::{Error, Exit},
+    table::table,
+};
+
+pub async fn workers(context: &Context) -> Result<Exit, Error> {
+    let answer = context.client()?.get("/v1/workers").await?;
+    context.print(&answer, || {
+        let rows: Vec<_> = answer["workers"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|worker| {
+                let text = |name: &str| worker[name].as_str().unwrap_or_default().to_owned();
+                vec![
+                    text("id"),
+                    text("program"),
+                    text("host"),
+                    text("queue"),
+                    format!("{}/{}", number(&worker["busy"]), number(&worker["slots"])),
+                    age(&worker["silent_ms"]),
+                    text("version"),
+                ]
+            })
+            .collect();
+        if rows.is_empty() {
+            return "no workers; nothing will be built until some are started".to_owned();
+        }
+        table(&["WORKER", "PROGRAM", "HOST", "QUEUE", "BUSY", "SILENT", "VERSION"], &rows)
+    });
+    Ok(Exit::Done)
+}
+
+pub async fn queues(context: &Context) -> Result<Exit, Error> {
+    let answer = context.client()?.get("/v1/queues").await?;
+    context.print(&answer, || {
+        let rows: Vec<_> = answer["queues"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|queue| {
+                vec![
+                    queue["name"].as_str().unwrap_or_default().to_owned(),
+                    number(&queue["waiting"]).to_string(),
+                    number(&queue["delayed"]).to_string(),
+                    number(&queue["running"]).to_string(),
+                    age(&queue["oldest_ms"]),
+                    number(&queue["settled_last_minute"]).to_string(),
+                ]
+            })
+            .collect();
+        table(&["QUEUE", "WAITING", "DELAYED", "RUNNING", "OLDEST", "LAST MINUTE"], &rows)
+    });
+    Ok(Exit::Done)
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(0)
+}
