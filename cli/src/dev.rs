@@ -14,7 +14,8 @@ use std::{
 use buildfleet::{
     config::{Env, Faults, Logging, Reader},
     member::Member,
-    queue, store, telemetry,
+    queue::{self, relay::Relay},
+    store, telemetry,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpListener;
@@ -111,6 +112,7 @@ pub struct Dev {
     config: Config,
     listener: TcpListener,
     member: Member,
+    relay: Relay,
     // Held as long as the fleet runs: the folder is this process's alone.
     _lock: File,
 }
@@ -152,14 +154,14 @@ impl Dev {
         };
         note.write(&config.data)
             .map_err(|error| Error::here(config.data.join("dev.json").display(), error))?;
-        let member = Member::new(store, queue, PROGRAM, stop);
-        Ok(Self { url, api_key, lapsed, config, listener, member, _lock: lock })
+        let (member, relay) = Member::new(store, queue, PROGRAM, stop);
+        Ok(Self { url, api_key, lapsed, config, listener, member, relay, _lock: lock })
     }
 
     /// Runs until stopped, then lets what runs come to an end for a while.
     pub async fn run(self) -> Result<(), Error> {
         let member = self.member.clone();
-        let nudge = member.nudge();
+        let nudge = member.nudge.clone();
         let api = api::Api::new(
             Arc::clone(&member.store),
             Arc::clone(&member.queue),
@@ -175,7 +177,7 @@ impl Dev {
                 self.config.plans.serve(&member, Arc::new(Rules)),
                 self.config.tasks.serve(&member, Arc::new(Template)),
                 self.config.webhooks.serve(&member),
-                sweep::run(Arc::clone(&member.store), member.nudge(), member.stop.clone()),
+                sweep::run(Arc::clone(&member.store), member.nudge.clone(), member.stop.clone()),
             )
         };
         let stopping = async {
@@ -184,7 +186,7 @@ impl Dev {
             tokio::time::sleep(Duration::from_secs(10)).await;
         };
         let ended = tokio::select! {
-            ended = member.run(work) => Some(ended),
+            ended = Member::run(self.relay, work) => Some(ended),
             () = stopping => None,
         };
         Note::remove(&self.config.data);

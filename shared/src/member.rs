@@ -35,38 +35,35 @@ pub const BEAT: Duration = Duration::from_secs(5);
 pub struct Member {
     pub store: Arc<dyn Store>,
     pub queue: Arc<dyn Queue>,
-    pub relay: Arc<Relay>,
+    /// Wakes the relay after a commit.
+    pub nudge: Nudge,
     /// Cancelled when the process shall take on nothing more.
     pub stop: CancellationToken,
     program: &'static str,
 }
 
 impl Member {
+    /// A member and the relay that `run` wants.
     pub fn new(
         store: Arc<dyn Store>,
         queue: Arc<dyn Queue>,
         program: &'static str,
         stop: CancellationToken,
-    ) -> Self {
-        let relay = Arc::new(Relay::new(Arc::clone(&store), Arc::clone(&queue)));
-        Self { store, queue, relay, stop, program }
-    }
-
-    /// Wakes the relay after a commit.
-    pub fn nudge(&self) -> Nudge {
-        self.relay.nudge()
+    ) -> (Self, Relay) {
+        let relay = Relay::new(Arc::clone(&store), Arc::clone(&queue));
+        (Self { store, queue, nudge: relay.nudge(), stop, program }, relay)
     }
 
     /// Runs the relay beside what the program does, and a little longer: what is settled while it
     /// stops is still carried into the queue.
-    pub async fn run<T>(&self, work: impl Future<Output = T>) -> T {
+    pub async fn run<T>(relay: Relay, work: impl Future<Output = T>) -> T {
         let idle = CancellationToken::new();
         let worked = async {
             let result = work.await;
             idle.cancel();
             result
         };
-        let ((), result) = tokio::join!(self.relay.run(idle.clone()), worked);
+        let ((), result) = tokio::join!(relay.run(idle.clone()), worked);
         result
     }
 
@@ -82,7 +79,11 @@ impl Member {
         let serving =
             serve(Arc::clone(&self.queue), lane, holder, slots, self.stop.clone(), busy, handler);
         tokio::select! {
-            () = serving => {}
+            served = serving => {
+                if let Err(error) = served {
+                    tracing::error!(error = %error, "the lane is served no more");
+                }
+            }
             () = beat => {}
         }
         if let Err(error) = self.store.sign_off(holder).await {

@@ -53,7 +53,7 @@ impl Config {
             sender: Sender::new(self.allowed, self.time_limit, self.slots)?,
             holder,
             retry: Policy::DELIVERY,
-            nudge: member.nudge(),
+            nudge: member.nudge.clone(),
             stop: member.stop.clone(),
         });
         member

@@ -39,10 +39,10 @@ async fn run(backends: &Backends, logging: &Logging, config: Config) -> anyhow::
     let store = store::open(backends.database_url.expose_secret()).await?;
     let redis_url = backends.redis_url.as_ref().map(|url| url.expose_secret());
     let queue = queue::open(redis_url).await?;
-    let member = Member::new(store, queue, "webhook-dispatcher", stop);
+    let (member, relay) = Member::new(store, queue, "webhook-dispatcher", stop);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "webhook-dispatcher is at work");
 
-    member.run(config.serve(&member)).await?;
+    Member::run(relay, config.serve(&member)).await?;
     tracing::info!("webhook-dispatcher has stopped");
     Ok(())
 }

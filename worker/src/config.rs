@@ -65,7 +65,7 @@ impl PlanConfig {
             retry: Policy::WORK,
             approval: self.approval,
             straighten: self.straighten,
-            nudge: member.nudge(),
+            nudge: member.nudge.clone(),
             stop: member.stop.clone(),
         }
     }
@@ -99,7 +99,7 @@ impl TaskConfig {
             lease: self.lease,
             time_limit: self.time_limit,
             retry: Policy::WORK,
-            nudge: member.nudge(),
+            nudge: member.nudge.clone(),
             stop: member.stop.clone(),
         });
         member

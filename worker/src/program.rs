@@ -50,16 +50,16 @@ async fn join<C>(
     let store = store::open(backends.database_url.expose_secret()).await?;
     let redis_url = backends.redis_url.as_ref().map(|url| url.expose_secret());
     let queue = queue::open(redis_url).await?;
-    let member = Member::new(store.clone(), queue, program, stop.clone());
+    let (member, relay) = Member::new(store.clone(), queue, program, stop.clone());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "{program} is at work");
 
     let worked = async {
         tokio::join!(
             work(member.clone(), config),
-            sweep::run(store, member.nudge(), stop.clone()),
+            sweep::run(store, member.nudge.clone(), stop.clone()),
         );
     };
-    member.run(worked).await;
+    Member::run(relay, worked).await;
     tracing::info!("{program} has stopped");
     Ok(())
 }
