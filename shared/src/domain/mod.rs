@@ -14,6 +14,8 @@ pub mod retry;
 pub mod settle;
 pub mod event;
 pub mod delivery;
+#[cfg(test)]
+mod tables;
 
 /// A trigger met a state in which it cannot happen. A bug of the caller, and logged as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -279,3 +279,6 @@ pub fn settle_planning(
     }
     Ok(settlement)
 }
+
+#[cfg(test)]
+mod tests;
