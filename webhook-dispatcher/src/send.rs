@@ -144,16 +144,25 @@ async fn excerpt(mut answer: Response) -> Option<String> {
 
 /// What kept a request from being answered.
 fn failure(error: &reqwest::Error) -> Failure {
-    let causes = || std::iter::successors(error.source(), |cause| cause.source());
-    if let Some(refused) = causes().find_map(|cause| cause.downcast_ref::<Refused>()) {
+    if let Some(refused) = causes(error).find_map(|cause| cause.downcast_ref::<Refused>()) {
         return blocked(&refused.host);
     }
-    let innermost = causes().last().map_or_else(|| error.to_string(), ToString::to_string);
+    let innermost = causes(error).last().map_or_else(|| error.to_string(), ToString::to_string);
     if error.is_builder() {
         return Failure::permanent("bad_request", innermost);
     }
     let code = if error.is_connect() { "not_connected" } else { "broken_off" };
     Failure::transient(code, innermost)
+}
+
+/// The sources of an error, outermost first.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    let mut next = error.source();
+    std::iter::from_fn(move || {
+        let cause = next?;
+        next = cause.source();
+        Some(cause)
+    })
 }
 
 /// No address of a name may be reached.
