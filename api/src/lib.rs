@@ -11,6 +11,7 @@ pub mod frame;
 pub mod body;
 pub mod query;
 pub mod webhook_target;
+pub mod config;
 pub mod archive;
 pub mod sse;
 pub mod openapi;
@@ -27,7 +28,7 @@ use url::Url;
 pub use error::Error;
 pub use routes::router;
 pub use serve::serve;
-pub use webhook_target::Targets;
+pub use buildfleet::domain::address::Allowed as Targets;
 
 /// Everything a request may need; cheap to clone.
 #[derive(Clone)]

@@ -3,28 +3,15 @@
 //! Looks at what is written in the URL and asks no name server: what a name leads to is judged by the
 //! dispatcher, each time it sends. Refusing here what is plainly private tells the client at once.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::IpNet;
+use buildfleet::domain::address::Allowed;
 use url::{Host, Url};
 
 const URL_BYTES_MAX: usize = 2048;
 
-/// The policy: public addresses, and these.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Targets {
-    /// Networks that are not public but allowed all the same.
-    pub allowed: Vec<IpNet>,
-}
-
-impl Targets {
-    fn allow(&self, address: IpAddr) -> bool {
-        is_public(address) || self.allowed.iter().any(|network| network.contains(&address))
-    }
-}
-
 /// Reads the URL of a webhook, or says what it must be.
-pub fn read(text: &str, targets: &Targets) -> Result<Url, String> {
+pub fn read(text: &str, targets: &Allowed) -> Result<Url, String> {
     if URL_BYTES_MAX < text.len() {
         return Err(format!("must have at most {URL_BYTES_MAX} bytes"));
     }
@@ -44,12 +31,13 @@ pub fn read(text: &str, targets: &Targets) -> Result<Url, String> {
     }
     let allowed = match url.host() {
         None => return Err("must name a host".to_owned()),
-        Some(Host::Ipv4(address)) => targets.allow(address.into()),
-        Some(Host::Ipv6(address)) => targets.allow(address.into()),
+        Some(Host::Ipv4(address)) => targets.address(address.into()),
+        Some(Host::Ipv6(address)) => targets.address(address.into()),
         Some(Host::Domain(name)) => {
             !is_localhost(name)
-                || targets.allow(Ipv4Addr::LOCALHOST.into())
-                || targets.allow(Ipv6Addr::LOCALHOST.into())
+                || targets.name(name)
+                || targets.address(Ipv4Addr::LOCALHOST.into())
+                || targets.address(Ipv6Addr::LOCALHOST.into())
         }
     };
     if allowed {
@@ -65,52 +53,6 @@ fn is_localhost(name: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost")
 }
 
-fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => is_public_v4(address),
-        IpAddr::V6(address) => is_public_v6(address),
-    }
-}
-
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    let special = address.is_private()
-        || address.is_loopback()
-        || address.is_link_local()
-        || address.is_multicast()
-        || address.is_documentation()
-        || a == 0
-        // Shared by carriers, kept for protocols, for measuring, for later; and broadcast.
-        || (a == 100 && (64..128).contains(&b))
-        || (a == 192 && b == 0 && c == 0)
-        || (a == 198 && (18..20).contains(&b))
-        || 240 <= a;
-    !special
-}
-
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    let [first, second, .., seventh, eighth] = address.segments();
-    let [high, low] = [seventh.to_be_bytes(), eighth.to_be_bytes()];
-    let embedded = Ipv4Addr::new(high[0], high[1], low[0], low[1]);
-    let second_bytes = second.to_be_bytes();
-    if address.to_ipv4_mapped().is_some() {
-        return is_public_v4(embedded);
-    }
-    // NAT64 and 6to4 carry an address of the older kind, which is where they lead.
-    if first == 0x64 && second == 0xff9b {
-        return is_public_v4(embedded);
-    }
-    if first == 0x2002 {
-        let third = address.segments()[2].to_be_bytes();
-        return is_public_v4(Ipv4Addr::new(second_bytes[0], second_bytes[1], third[0], third[1]));
-    }
-    let global = first & 0xe000 == 0x2000;
-    let documentation = first == 0x2001 && second == 0x0db8;
-    // 2001::/23 is kept for protocols, Teredo among them.
-    let protocols = first == 0x2001 && second < 0x0200;
-    global && !documentation && !protocols
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,7 +66,7 @@ mod tests {
             "https://hooks.example.com.",
             "https://münchen.example/x",
         ] {
-            assert!(read(url, &Targets::default()).is_ok(), "{url}");
+            assert!(read(url, &Allowed::default()).is_ok(), "{url}");
         }
     }
 
@@ -156,13 +98,13 @@ mod tests {
             "http://a.localhost/",
             "http://１２７.0.0.1/",
         ] {
-            assert!(read(url, &Targets::default()).is_err(), "{url}");
+            assert!(read(url, &Allowed::default()).is_err(), "{url}");
         }
     }
 
     #[test]
     fn what_an_operator_allows_is_taken_and_nothing_beside_it() {
-        let targets = Targets { allowed: vec!["127.0.0.0/8".parse().unwrap()] };
+        let targets = Allowed::read(&["127.0.0.0/8".to_owned()]).unwrap();
 
         assert!(read("http://127.0.0.1:9000/x", &targets).is_ok());
         assert!(read("http://localhost:9000/x", &targets).is_ok());
@@ -183,10 +125,10 @@ mod tests {
             "https://example.com/#x",
             "https://example.com:0/",
         ] {
-            assert!(read(url, &Targets::default()).is_err(), "{url}");
+            assert!(read(url, &Allowed::default()).is_err(), "{url}");
         }
         assert!(
-            read(&format!("https://example.com/{}", "x".repeat(2048)), &Targets::default())
+            read(&format!("https://example.com/{}", "x".repeat(2048)), &Allowed::default())
                 .is_err()
         );
     }

@@ -21,7 +21,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
-use webhook_dispatcher::address::Allowed;
 use worker::{
     config::{PlanConfig, TaskConfig},
     plan::planner::by_rules::Rules,

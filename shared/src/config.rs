@@ -16,6 +16,8 @@ use std::{
 use secrecy::SecretString;
 use url::Url;
 
+use crate::domain::address::Allowed;
+
 /// A setting that some program reads.
 #[derive(Debug, Clone, Copy)]
 pub struct Knob {
@@ -204,6 +206,22 @@ impl<'a> Reader<'a> {
 
     pub fn folder(&self, name: &str) -> PathBuf {
         self.value(name).map_or_else(PathBuf::new, PathBuf::from)
+    }
+
+    /// What webhooks may reach beside the public internet.
+    pub fn webhook_targets(&mut self) -> Allowed {
+        let name = "BUILDFLEET_WEBHOOK_ALLOW";
+        Allowed::read(&self.list(name)).unwrap_or_else(|unknown| {
+            self.fault(
+                name,
+                format_args!(
+                    "must list networks, addresses, host names or the word loopback, with commas \
+                     between them; {} is none of these",
+                    unknown.join(", ")
+                ),
+            );
+            Allowed::default()
+        })
     }
 
     /// One of a few words.

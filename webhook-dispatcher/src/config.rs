@@ -2,9 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use buildfleet::{config::Reader, domain::retry::Policy, job::Lane, member::Member};
+use buildfleet::{
+    config::Reader,
+    domain::{address::Allowed, retry::Policy},
+    job::Lane,
+    member::Member,
+};
 
-use crate::{address::Allowed, handle::Dispatcher, send::Sender};
+use crate::{handle::Dispatcher, send::Sender};
 
 /// How deliveries are made.
 #[derive(Debug, Clone)]
@@ -19,21 +24,10 @@ pub struct Config {
 
 impl Config {
     pub fn read(reader: &mut Reader<'_>) -> Self {
-        let allowed = Allowed::read(&reader.list("BUILDFLEET_WEBHOOK_ALLOW"));
         Self {
             slots: reader.number("BUILDFLEET_DELIVERY_SLOTS", 1, 1000) as usize,
             time_limit: reader.secs("BUILDFLEET_WEBHOOK_TIMEOUT_SECS", 1, 120),
-            allowed: allowed.unwrap_or_else(|unknown| {
-                reader.fault(
-                    "BUILDFLEET_WEBHOOK_ALLOW",
-                    format_args!(
-                        "must list networks, addresses, host names or the word loopback, with commas \
-                         between them; {} is none of these",
-                        unknown.join(", ")
-                    ),
-                );
-                Allowed::default()
-            }),
+            allowed: reader.webhook_targets(),
         }
     }
 

@@ -1,10 +1,9 @@
 //! The dispatcher: it tells endpoints what happened.
 //!
-//! `handle.rs` claims, attempts and settles like every worker. `sign.rs` and `address.rs` are pure;
+//! `handle.rs` claims, attempts and settles like every worker. `sign.rs` is pure;
 //! `send.rs` is the only file that opens a connection.
 
 pub mod sign;
-pub mod address;
 pub mod request;
 pub mod send;
 pub mod handle;

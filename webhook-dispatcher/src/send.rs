@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use buildfleet::{domain::attempt::Failure, store::SendResult};
+use buildfleet::{
+    domain::{address::Allowed, attempt::Failure},
+    store::SendResult,
+};
 use reqwest::{
     Client, Response,
     dns::{Addrs, Name, Resolve, Resolving},
@@ -20,7 +23,7 @@ use reqwest::{
 use tokio::time::Instant;
 use url::{Host, Url};
 
-use crate::{address::Allowed, request::Signed};
+use crate::request::Signed;
 
 /// How much of an answer is kept for people, in bytes.
 pub const EXCERPT_BYTES_MAX: usize = 2048;

@@ -20,7 +20,7 @@ use super::{
     build::Urls,
     fields::{Fields, not_a_word, nuls},
 };
-use crate::webhook_target::{self, Targets};
+use crate::{Targets, webhook_target};
 
 /// The only planner and writer there is: rules and templates, without a model.
 pub const PROVIDER: &str = "rules";
@@ -270,7 +270,8 @@ fn read_webhook(
     Some(Webhook { url: url?, secret, events })
 }
 
-fn secret_fault(secret: &str) -> Option<String> {
+/// What a secret must be, if it is not so.
+pub fn secret_fault(secret: &str) -> Option<String> {
     let (least, most) = (SECRET_CHARS.start(), SECRET_CHARS.end());
     if !SECRET_CHARS.contains(&secret.len()) || !secret.bytes().all(|byte| byte.is_ascii_graphic())
     {

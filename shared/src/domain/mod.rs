@@ -14,6 +14,7 @@ pub mod retry;
 pub mod settle;
 pub mod event;
 pub mod delivery;
+pub mod address;
 #[cfg(test)]
 mod tables;
 
