@@ -1,12 +1,15 @@
 //! A REST service in Python: FastAPI, SQLAlchemy 2, pydantic 2, SQLite unless told otherwise.
 //!
-//! `view` looks at a spec as Python, `kinds` knows what each kind of field is there, `periods` which
-//! fields belong together, `parts` cuts the project into tasks, and `templates` holds its files. A router answers with its own records
-//! only, so that no component waits for another: what is read below another record (the books of
-//! an author) is in the router of what is read.
+//! `view` looks at a spec as Python, with `links` and `actions`; `kinds` knows what each kind of
+//! field is there, `periods` which fields belong together, `parts` cuts the project into tasks, and
+//! `templates` holds its files. A router answers with its own records only, so that no component
+//! waits for another: what is read below another record (the books of an author) is in the router
+//! of what is read.
 
+mod actions;
 mod kinds;
 mod layout;
+mod links;
 mod parts;
 mod periods;
 mod view;

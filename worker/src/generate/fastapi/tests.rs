@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::generate::spec::Stack;
+use crate::generate::spec::{Kind, Stack};
 
 const SPECS: [&str; 4] = [
     include_str!("../../../tests/specs/library.json"),
@@ -130,6 +130,22 @@ fn text_of_the_spec_cannot_leave_its_place() {
     assert!(
         content(&files, "app/models/author.py").lines().all(|line| line.chars().count() <= 100)
     );
+}
+
+#[test]
+fn nothing_is_imported_or_counted_in_vain() {
+    let mut spec = specs().next().unwrap();
+    let author = &mut spec.entities[0];
+    author.fields.truncate(1);
+    author.fields[0].kind = Kind::Choice { options: vec!["number".into(), "word".into()] };
+    let with_choice = files(&spec);
+    let factories = content(&with_choice, "tests/factories.py");
+    let made = factories.split("def author_payload").nth(1).unwrap();
+    assert!(!made.split("def ").next().unwrap().contains("next(_numbers)"));
+
+    spec.entities[0].fields[0].kind = Kind::Datetime;
+    let model = content(&files(&spec), "app/models/author.py");
+    assert!(!model.contains("import sqlalchemy as sa"));
 }
 
 #[test]

@@ -4,14 +4,19 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-use super::{kinds, periods};
+use super::{
+    actions::{self, ActionView},
+    kinds,
+    links::{self, LinkView, NestedView, OwnerView},
+    periods,
+};
 use crate::generate::{
     naming,
-    spec::{Action, Cardinality, Condition, Entity, Field, Kind, Relation, Set, Spec},
+    spec::{Cardinality, Entity, Field, Kind, Spec},
 };
 
 /// Names that the functions of a router use for other things.
-const TAKEN: [&str; 18] = [
+pub const TAKEN: [&str; 18] = [
     "assign",
     "db",
     "dt",
@@ -156,103 +161,13 @@ pub struct Alias {
     pub bounds: String,
 }
 
-#[derive(Debug, Clone, Serialize)]
-pub struct Target {
-    pub name: String,
-    pub plural: String,
-    pub class: String,
-    pub words: String,
-    pub plural_words: String,
-    pub var: String,
-}
-
-#[derive(Debug, Serialize)]
-pub struct OwnerView {
-    pub name: String,
-    pub words: String,
-    /// `author_id`
-    pub column: String,
-    pub required: bool,
-    pub is_self: bool,
-    pub target: Target,
-}
-
-#[derive(Debug, Serialize)]
-pub struct LinkView {
-    pub name: String,
-    pub words: String,
-    /// The list of records on the model: `tags`.
-    pub attribute: String,
-    /// The list of ids in requests: `tag_ids`.
-    pub ids: String,
-    /// The query parameter: `tag_id`.
-    pub filter: String,
-    /// The link table, and the variable that holds it.
-    pub table: String,
-    pub left: String,
-    pub right: String,
-    pub is_self: bool,
-    pub target: Target,
-}
-
-/// `GET /<owner>/{id}/<segment>`, answered with these records.
-#[derive(Debug, Clone, Serialize)]
-pub struct NestedView {
-    pub owner: Target,
-    pub owner_id: String,
-    pub segment: String,
-    pub path: String,
-    pub function: String,
-    pub about: String,
-    pub how: How,
-    /// The column or list that the link is made by.
-    pub by: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum How {
-    /// A column of these records names the owner.
-    Column,
-    /// These records list the owner.
-    Listing,
-    /// The owner lists these records.
-    Listed,
-}
-
-#[derive(Debug, Serialize)]
-pub struct ActionView {
-    pub name: String,
-    pub words: String,
-    pub function: String,
-    pub about: String,
-    pub requires: Option<Condition>,
-    /// Whether the field of the condition may be null.
-    pub nullable: bool,
-    pub sets: Vec<SetView>,
-    /// What a record is created with so that the action is allowed: name and Python value.
-    pub allowed_by: Option<(String, String)>,
-    /// What a record is created with so that it is refused.
-    pub refused_by: Option<(String, String)>,
-    /// False where no record can ever meet the condition.
-    pub possible: bool,
-}
-
-#[derive(Debug, Serialize)]
-pub struct SetView {
-    pub field: String,
-    /// The value as Python; for the present, how it is read.
-    pub value: String,
-    pub is_now: bool,
-}
-
 /// Looks at a spec as Python.
 pub fn project(spec: &Spec) -> Project {
     let mut paths = HashSet::new();
     let mut entities: Vec<EntityView> =
         spec.entities.iter().map(|entity| entity_view(spec, entity)).collect();
     for (view, entity) in entities.iter_mut().zip(&spec.entities) {
-        view.nested = nested(spec, entity, &mut paths);
+        view.nested = links::nested(spec, entity, &mut paths);
     }
     let bounds: Vec<String> = entities
         .iter()
@@ -302,9 +217,9 @@ fn entity_view(spec: &Spec, entity: &Entity) -> EntityView {
         entity.relations.iter().filter(move |relation| relation.cardinality == wanted)
     };
     let owners: Vec<OwnerView> =
-        of(Cardinality::BelongsTo).map(|relation| owner(spec, entity, relation)).collect();
+        of(Cardinality::BelongsTo).map(|relation| links::owner(spec, entity, relation)).collect();
     let links: Vec<LinkView> =
-        of(Cardinality::ManyToMany).map(|relation| link(spec, entity, relation)).collect();
+        of(Cardinality::ManyToMany).map(|relation| links::link(spec, entity, relation)).collect();
     let required: Vec<String> =
         owners.iter().filter(|owner| owner.required).map(|owner| owner.column.clone()).collect();
     let names = |wanted: fn(&FieldView) -> bool| {
@@ -318,12 +233,16 @@ fn entity_view(spec: &Spec, entity: &Entity) -> EntityView {
         class: naming::pascal(&entity.name),
         words: naming::words(&entity.name),
         plural_words: naming::words(&entity.plural),
-        var: variable(&entity.name),
+        var: links::variable(&entity.name),
         id: format!("{}_id", entity.name),
         about: naming::one_line(&entity.about),
-        actions: entity.actions.iter().map(|action| action_view(entity, &fields, action)).collect(),
+        actions: entity
+            .actions
+            .iter()
+            .map(|action| actions::action_view(entity, &fields, action))
+            .collect(),
         nested: Vec::new(),
-        required_by: required_by(spec, entity),
+        required_by: links::required_by(spec, entity),
         not_null: names(|field| !field.nullable).chain(required.clone()).collect(),
         needed: names(|field| !field.nullable && field.default.is_none()).chain(required).collect(),
         looked_up: !owners.is_empty()
@@ -427,242 +346,4 @@ fn kind_name(kind: &Kind) -> &'static str {
         Kind::Url => "url",
         Kind::Choice { .. } => "choice",
     }
-}
-
-fn owner(spec: &Spec, entity: &Entity, relation: &Relation) -> OwnerView {
-    OwnerView {
-        name: relation.name.clone(),
-        words: naming::words(&relation.name),
-        column: format!("{}_id", relation.name),
-        required: relation.required && relation.target != entity.name,
-        is_self: relation.target == entity.name,
-        target: target(spec, &relation.target),
-    }
-}
-
-fn link(spec: &Spec, entity: &Entity, relation: &Relation) -> LinkView {
-    let left = format!("{}_id", entity.name);
-    let right = match format!("{}_id", relation.name) {
-        same if same == left => format!("linked_{same}"),
-        other => other,
-    };
-    LinkView {
-        name: relation.name.clone(),
-        words: naming::words(&relation.name),
-        attribute: link_attribute(spec, relation),
-        ids: format!("{}_ids", relation.name),
-        filter: format!("{}_id", relation.name),
-        table: format!("{}_{}_links", entity.name, relation.name),
-        left,
-        right,
-        is_self: relation.target == entity.name,
-        target: target(spec, &relation.target),
-    }
-}
-
-/// The list of a many-to-many relation: the plural of its name.
-fn link_attribute(spec: &Spec, relation: &Relation) -> String {
-    if relation.name == relation.target {
-        return target(spec, &relation.target).plural;
-    }
-    let name = &relation.name;
-    let consonant_y = name.ends_with('y') && !name.ends_with(['a', 'e', 'o', 'u']);
-    match name.as_str() {
-        _ if consonant_y && !["ay", "ey", "oy", "uy"].iter().any(|end| name.ends_with(end)) => {
-            format!("{}ies", &name[..name.len() - 1])
-        }
-        _ if ["s", "x", "ch", "sh"].iter().any(|end| name.ends_with(end)) => format!("{name}es"),
-        _ => format!("{name}s"),
-    }
-}
-
-fn target(spec: &Spec, name: &str) -> Target {
-    // A spec whose relations lead nowhere is refused before it comes here; a name of the usual
-    // shape keeps this total all the same.
-    let plural = spec
-        .entities
-        .iter()
-        .find(|entity| entity.name == name)
-        .map_or_else(|| format!("{name}s"), |entity| entity.plural.clone());
-    Target {
-        name: name.to_owned(),
-        class: naming::pascal(name),
-        words: naming::words(name),
-        plural_words: naming::words(&plural),
-        var: variable(name),
-        plural,
-    }
-}
-
-fn variable(name: &str) -> String {
-    if TAKEN.contains(&name) { format!("{name}_record") } else { name.to_owned() }
-}
-
-/// The plurals, in words, of what cannot be without a record of this entity.
-fn required_by(spec: &Spec, entity: &Entity) -> Vec<String> {
-    spec.entities
-        .iter()
-        .filter(|other| {
-            other.relations.iter().any(|relation| {
-                relation.required
-                    && relation.target == entity.name
-                    && relation.cardinality == Cardinality::BelongsTo
-                    && other.name != entity.name
-            })
-        })
-        .map(|other| naming::words(&other.plural))
-        .collect()
-}
-
-/// The reads below other records that are answered with this entity, each path once.
-fn nested(spec: &Spec, entity: &Entity, paths: &mut HashSet<String>) -> Vec<NestedView> {
-    let mut reads = Vec::new();
-    for relation in &entity.relations {
-        let owner = target(spec, &relation.target);
-        let role = format!("{}_as_{}", entity.plural, relation.name);
-        let to_same = entity.relations.iter().filter(|other| other.target == relation.target);
-        let segment = match relation.cardinality {
-            _ if relation.target == entity.name && relation.name == "parent" => "children".into(),
-            _ if relation.target == entity.name => role.clone(),
-            _ if to_same.count() == 1 || relation.name == relation.target => entity.plural.clone(),
-            _ => role.clone(),
-        };
-        let (how, by) = match relation.cardinality {
-            Cardinality::BelongsTo => (How::Column, format!("{}_id", relation.name)),
-            Cardinality::ManyToMany => (How::Listing, link_attribute(spec, relation)),
-        };
-        let about = match segment == entity.plural {
-            true => format!("Lists the {} of this {}.", naming::words(&segment), owner.words),
-            false => format!(
-                "Lists the {} that have this {} as {}.",
-                naming::words(&entity.plural),
-                owner.words,
-                naming::words(&relation.name),
-            ),
-        };
-        reads.extend(read(owner, [segment, role], about, how, by, paths));
-    }
-    for other in &spec.entities {
-        for relation in &other.relations {
-            if relation.target != entity.name || relation.cardinality != Cardinality::ManyToMany {
-                continue;
-            }
-            let attribute = link_attribute(spec, relation);
-            let about = format!(
-                "Lists the {} of this {}.",
-                naming::words(&attribute),
-                naming::words(&other.name)
-            );
-            let owner = target(spec, &other.name);
-            let names = [attribute.clone(), format!("linked_{attribute}")];
-            reads.extend(read(owner, names, about, How::Listed, attribute, paths));
-        }
-    }
-    reads
-}
-
-/// One nested read below the first of the names that is free, if one is.
-fn read(
-    owner: Target,
-    names: [String; 2],
-    about: String,
-    how: How,
-    by: String,
-    paths: &mut HashSet<String>,
-) -> Option<NestedView> {
-    let owner_id = format!("{}_id", owner.name);
-    let (segment, path) = names
-        .into_iter()
-        .map(|name| (name.clone(), format!("/{}/{{{owner_id}}}/{name}", owner.plural)))
-        .find(|(_, path)| paths.insert(path.clone()))?;
-    let function = format!("list_{segment}_of_{}", owner.name);
-    Some(NestedView { owner, owner_id, segment, path, function, about, how, by })
-}
-
-fn action_view(entity: &Entity, fields: &[FieldView], action: &Action) -> ActionView {
-    let condition_field = action.requires.as_ref().map(|condition| match condition {
-        Condition::Empty { field }
-        | Condition::OneOf { field, .. }
-        | Condition::Equal { field, .. }
-        | Condition::Positive { field } => field.as_str(),
-    });
-    let view = fields.iter().find(|field| Some(field.name.as_str()) == condition_field);
-    let field = entity.fields.iter().find(|field| Some(field.name.as_str()) == condition_field);
-    let (allowed_by, refused_by, possible) = match (&action.requires, view, field) {
-        (Some(condition), Some(view), Some(field)) => examples(condition, view, field),
-        _ => (None, None, true),
-    };
-    let verb = match action.name.as_str() {
-        "create" | "list" | "get" | "update" | "delete" => format!("mark_{}", action.name),
-        name => name.to_owned(),
-    };
-    ActionView {
-        name: action.name.clone(),
-        words: naming::words(&action.name),
-        function: format!("{verb}_{}", entity.name),
-        about: naming::one_line(&action.about),
-        requires: action.requires.clone(),
-        nullable: view.is_some_and(|field| field.nullable),
-        sets: action.sets.iter().map(|set| set_view(fields, set)).collect(),
-        allowed_by,
-        refused_by,
-        possible,
-    }
-}
-
-type Example = Option<(String, String)>;
-
-/// What makes a condition hold, what breaks it, and whether it can hold at all.
-fn examples(condition: &Condition, view: &FieldView, field: &Field) -> (Example, Example, bool) {
-    let with = |value: String| Some((field.name.clone(), value));
-    match condition {
-        Condition::Empty { .. } if view.kind == "boolean" => {
-            (with("False".into()), with("True".into()), true)
-        }
-        Condition::Empty { .. } => (None, with(view.one.clone()), view.nullable),
-        Condition::OneOf { options, .. } => {
-            let other = view.options.iter().find(|option| !options.contains(option));
-            let refused = other.and_then(|option| with(naming::python_string(option)));
-            let allowed = options.first().and_then(|option| with(naming::python_string(option)));
-            (allowed, refused, !options.is_empty())
-        }
-        Condition::Equal { value, .. } => {
-            (with(python_bool(*value)), with(python_bool(!*value)), true)
-        }
-        Condition::Positive { .. } => match &field.kind {
-            Kind::Decimal { min } => {
-                let refused = match min {
-                    Some(min) if *min > 0 => None,
-                    _ => with("\"0.00\"".into()),
-                };
-                (with(kinds::one(field)), refused, true)
-            }
-            kind => {
-                let (low, high) = kinds::bounds(kind);
-                let zero = 0.clamp(low, high);
-                let refused = if zero <= 0 { with(zero.to_string()) } else { None };
-                (with(1.clamp(low, high).to_string()), refused, high > 0)
-            }
-        },
-    }
-}
-
-fn set_view(fields: &[FieldView], set: &Set) -> SetView {
-    match set {
-        Set::Now { field } => {
-            let is_date = fields.iter().any(|view| view.name == *field && view.kind == "date");
-            let value = if is_date { "utc_now().date()" } else { "utc_now()" };
-            SetView { field: field.clone(), value: value.into(), is_now: true }
-        }
-        Set::Boolean { field, value } => {
-            SetView { field: field.clone(), value: python_bool(*value), is_now: false }
-        }
-        Set::Choice { field, value } => {
-            SetView { field: field.clone(), value: naming::python_string(value), is_now: false }
-        }
-    }
-}
-
-fn python_bool(value: bool) -> String {
-    if value { "True".into() } else { "False".into() }
 }
