@@ -21,6 +21,9 @@ pub struct Error {
     pub detail: Option<Value>,
 }
 
+/// Nobody mends more faults at once, and a body may have a hundred thousand.
+const FAULTS_MAX: usize = 100;
+
 impl Error {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), detail: None }
@@ -45,20 +48,20 @@ impl Error {
 
     /// All fields of a body that are not as they should be.
     pub fn invalid(faults: &[Fault]) -> Self {
-        let fields =
+        let count =
             if faults.len() == 1 { "1 field is" } else { &format!("{} fields are", faults.len()) };
         Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "invalid_request",
-            format!("{fields} not as they should be; see detail.fields"),
+            format!("{count} not as they should be; see detail.fields"),
         )
-        .with_detail(json!({ "fields": faults }))
+        .with_detail(fields(faults))
     }
 
     /// All parameters of a query that are not as they should be.
     pub fn bad_query(faults: &[Fault]) -> Self {
         Self::bad_request("bad_query", "the query is not as it should be; see detail.fields")
-            .with_detail(json!({ "fields": faults }))
+            .with_detail(fields(faults))
     }
 
     pub fn timed_out() -> Self {
@@ -107,6 +110,10 @@ impl Error {
             }
         })
     }
+}
+
+fn fields(faults: &[Fault]) -> Value {
+    json!({ "fields": &faults[..faults.len().min(FAULTS_MAX)] })
 }
 
 impl From<store::Error> for Error {

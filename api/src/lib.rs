@@ -16,6 +16,7 @@ pub mod archive;
 pub mod sse;
 pub mod openapi;
 pub mod routes;
+pub mod flowing;
 pub mod serve;
 
 use std::{sync::Arc, time::Instant};

@@ -13,7 +13,10 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use buildfleet::domain::{brief::Fault, id::Malformed};
 use url::form_urlencoded;
 
-use crate::{Error, wire::fields::nearest};
+use crate::{
+    Error,
+    wire::fields::{UNKNOWN_MAX, nearest},
+};
 
 pub const LIMIT_DEFAULT: u32 = 10;
 pub const LIMIT_MAX: u32 = 100;
@@ -136,7 +139,7 @@ impl Query {
 
     /// Refuses if anything was wrong, or is left.
     pub fn finish(mut self) -> Result<(), Error> {
-        for (name, _) in &self.pairs {
+        for (name, _) in self.pairs.iter().take(UNKNOWN_MAX) {
             let message = match nearest(name, &self.known) {
                 Some(near) => format!("is not a parameter here; did you mean {near}?"),
                 None if self.known.is_empty() => {

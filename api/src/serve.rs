@@ -16,6 +16,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::flowing::Flowing;
+
 /// A process may have 1024 files open unless told otherwise; the store needs some of them.
 const CONNECTIONS_MAX: usize = 900;
 /// For the head of a request to arrive, and for a connection to lie idle.
@@ -83,7 +85,7 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) 
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Flowing::new(stream)), service);
     tokio::pin!(served);
     let ended = tokio::select! {
         ended = served.as_mut() => ended,

@@ -38,9 +38,10 @@ const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
 /// Keeps the brief and answers at once; what comes of it is found under the returned addresses. With an
 /// `Idempotency-Key`, the same request posted again answers with the same build.
 #[utoipa::path(
-    post, path = "/v1/builds", tag = "builds",
+    post, path = "/v1/builds", operation_id = "submit_build", tag = "builds",
     params((
         "Idempotency-Key" = Option<String>, Header,
+        pattern = "^[!-~]{1,255}$",
         description = "1 to 255 visible ASCII characters, remembered as long as the build",
     )),
     request_body = submission::NewBuild,
@@ -59,9 +60,11 @@ const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
 )]
 pub async fn submit(
     State(api): State<Api>,
+    query: Query,
     headers: HeaderMap,
     body::Json(body): body::Json,
 ) -> Result<Response, Error> {
+    query.finish()?;
     let key = idempotency_key(&headers)?;
     let asked = Submission::read(&body, &api.settings.webhook_targets)
         .map_err(|faults| Error::invalid(&faults))?;
@@ -148,7 +151,7 @@ fn made_secret(api: &Api, build: &store::Build) -> Option<MadeSecret> {
 ///
 /// Newest first.
 #[utoipa::path(
-    get, path = "/v1/builds", tag = "builds",
+    get, path = "/v1/builds", operation_id = "list_builds", tag = "builds",
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "10 if absent"),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
@@ -156,7 +159,7 @@ fn made_secret(api: &Api, build: &store::Build) -> Option<MadeSecret> {
         ("project_id" = Option<String>, Query),
     ),
     responses(
-        (status = 200, body = Builds),
+        (status = 200, description = "A page", body = Builds),
         (status = 400, description = "`bad_query`: every bad parameter is named in `detail.fields`"),
     ),
 )]
@@ -178,9 +181,9 @@ pub async fn list(State(api): State<Api>, mut query: Query) -> Result<Json<Build
 
 /// Look at a build
 #[utoipa::path(
-    get, path = "/v1/builds/{id}", tag = "builds",
+    get, path = "/v1/builds/{id}", operation_id = "get_build", tag = "builds",
     params(("id" = String, Path, description = "`bld_...`")),
-    responses((status = 200, body = Build)),
+    responses((status = 200, description = "The build", body = Build)),
 )]
 pub async fn show(
     State(api): State<Api>,
@@ -201,10 +204,10 @@ pub async fn show(
 /// Every task that is not final is cancelled; what was written is kept. A build that was cancelled
 /// already is answered as it is.
 #[utoipa::path(
-    post, path = "/v1/builds/{id}/cancel", tag = "builds",
+    post, path = "/v1/builds/{id}/cancel", operation_id = "cancel_build", tag = "builds",
     params(("id" = String, Path, description = "`bld_...`")),
     responses(
-        (status = 200, body = Build),
+        (status = 200, description = "The build", body = Build),
         (status = 409, description = "`build_is_final`: it has completed or failed"),
     ),
 )]
@@ -224,10 +227,10 @@ pub async fn cancel(
 /// Runs again only what failed, was skipped or cancelled. A build without an adopted plan is planned
 /// anew.
 #[utoipa::path(
-    post, path = "/v1/builds/{id}/retry", tag = "builds",
+    post, path = "/v1/builds/{id}/retry", operation_id = "retry_build", tag = "builds",
     params(("id" = String, Path, description = "`bld_...`")),
     responses(
-        (status = 202, body = Build),
+        (status = 202, description = "The build, which goes on", body = Build),
         (status = 409, description = "`build_not_retryable`: it has neither failed nor been cancelled"),
     ),
 )]

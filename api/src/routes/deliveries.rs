@@ -21,15 +21,15 @@ use crate::{
 ///
 /// Newest first.
 #[utoipa::path(
-    get, path = "/v1/deliveries", tag = "deliveries",
+    get, path = "/v1/deliveries", operation_id = "list_deliveries", tag = "deliveries",
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "10 if absent"),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
-        ("build" = Option<String>, Query, description = "Only of this build: `bld_...`"),
+        ("build" = Option<String>, Query, pattern = "^bld_[0-7][0-9A-HJKMNP-TV-Z]{25}$", description = "Only of this build: `bld_...`"),
         ("state" = Option<crate::wire::DeliveryState>, Query),
     ),
     responses(
-        (status = 200, body = Deliveries),
+        (status = 200, description = "A page", body = Deliveries),
         (status = 400, description = "`bad_query`: every bad parameter is named in `detail.fields`"),
     ),
 )]
@@ -55,9 +55,9 @@ pub async fn list(State(api): State<Api>, mut query: Query) -> Result<Json<Deliv
 
 /// Look at a delivery and its attempts
 #[utoipa::path(
-    get, path = "/v1/deliveries/{id}", tag = "deliveries",
+    get, path = "/v1/deliveries/{id}", operation_id = "get_delivery", tag = "deliveries",
     params(("id" = String, Path, description = "`dlv_...`")),
-    responses((status = 200, body = DeliveryWithAttempts)),
+    responses((status = 200, description = "The delivery", body = DeliveryWithAttempts)),
 )]
 pub async fn show(
     State(api): State<Api>,
@@ -77,10 +77,10 @@ pub async fn show(
 ///
 /// Sends a delivery again that was delivered or given up, with as many attempts as the first time.
 #[utoipa::path(
-    post, path = "/v1/deliveries/{id}/redeliver", tag = "deliveries",
+    post, path = "/v1/deliveries/{id}/redeliver", operation_id = "redeliver", tag = "deliveries",
     params(("id" = String, Path, description = "`dlv_...`")),
     responses(
-        (status = 202, body = Delivery),
+        (status = 202, description = "The delivery, which is sent again", body = Delivery),
         (status = 409, description = "`delivery_not_final`: it is still being delivered"),
     ),
 )]

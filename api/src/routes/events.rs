@@ -36,12 +36,12 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// and `data` (the event as in the page). A comment every 15 seconds keeps the line open. The stream ends
 /// after the event that ends the build; taken up again after that, the answer is 204.
 #[utoipa::path(
-    get, path = "/v1/builds/{id}/events", tag = "events",
+    get, path = "/v1/builds/{id}/events", operation_id = "read_events", tag = "events",
     params(
         ("id" = String, Path, description = "`bld_...`"),
         ("after" = Option<u64>, Query, maximum = 9223372036854775807_i64, description = "Only events after this seq; 0 if absent"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Of a page; 100 if absent"),
-        ("Last-Event-ID" = Option<String>, Header, description = "Of a stream: the seq of the last event that was read", pattern = "^[0-9]{1,18}$"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The seq of the last event that was read; goes before `after`", pattern = "^[0-9]{1,18}$"),
     ),
     responses(
         (status = 200, description = "A page, or a stream", content(
@@ -60,8 +60,8 @@ pub async fn of_build(
     let after = query.number("after", 0, SEQ_MAX, 0);
     let limit = query.number("limit", 1, LIMIT_MAX, LIMIT_DEFAULT);
     query.finish()?;
+    let after = last_event_id(&headers)?.unwrap_or(after);
     if wants_stream(&headers) {
-        let after = last_event_id(&headers)?.unwrap_or(after);
         return stream(api, id, after).await;
     }
 
@@ -113,10 +113,9 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Error> {
     value
         .to_str()
         .ok()
-        // `parse` alone would take a plus sign.
-        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
+        // `parse` alone would take a plus sign; 18 digits fit any store.
+        .filter(|text| text.len() <= 18 && text.bytes().all(|byte| byte.is_ascii_digit()))
         .and_then(|text| text.parse().ok())
-        .filter(|seq| *seq <= SEQ_MAX)
         .map(Some)
         .ok_or_else(|| {
             Error::bad_request(

@@ -24,9 +24,9 @@ const SANDBOX: &str = "default-src 'none'; sandbox";
 ///
 /// Every file that was committed so far, by path.
 #[utoipa::path(
-    get, path = "/v1/builds/{id}/files", tag = "files",
+    get, path = "/v1/builds/{id}/files", operation_id = "list_files", tag = "files",
     params(("id" = String, Path, description = "`bld_...`")),
-    responses((status = 200, body = Files)),
+    responses((status = 200, description = "All files", body = Files)),
 )]
 pub async fn list(
     State(api): State<Api>,
@@ -46,7 +46,7 @@ pub async fn list(
 ///
 /// Its bytes. `path` may have slashes in it, plain or percent-encoded.
 #[utoipa::path(
-    get, path = "/v1/builds/{id}/files/{path}", tag = "files",
+    get, path = "/v1/builds/{id}/files/{path}", operation_id = "read_file", tag = "files",
     params(
         ("id" = String, Path, description = "`bld_...`"),
         ("path" = String, Path, description = "As in the listing", example = "app/main.py"),
@@ -88,7 +88,7 @@ pub async fn show(
 /// `sha256sum -c` takes. The same files make the same bytes. A build that failed or was cancelled gives
 /// what was written until then; one that still runs gives 409.
 #[utoipa::path(
-    get, path = "/v1/builds/{id}/archive", tag = "files",
+    get, path = "/v1/builds/{id}/archive", operation_id = "download_archive", tag = "files",
     params(
         ("id" = String, Path, description = "`bld_...`"),
         ("If-None-Match" = Option<String>, Header, description = "The ETag of the archive as one has it"),

@@ -15,8 +15,8 @@ const PING_WITHIN: Duration = Duration::from_secs(2);
 
 /// Say who one is
 #[utoipa::path(
-    get, path = "/health", tag = "health", security(()),
-    responses((status = 200, body = Health)),
+    get, path = "/health", operation_id = "health", tag = "health", security(()),
+    responses((status = 200, description = "It lives", body = Health)),
 )]
 pub async fn health(State(api): State<Api>) -> Json<Health> {
     Json(Health {
@@ -29,8 +29,8 @@ pub async fn health(State(api): State<Api>) -> Json<Health> {
 
 /// Say that one lives
 #[utoipa::path(
-    get, path = "/livez", tag = "health", security(()),
-    responses((status = 200, body = Alive)),
+    get, path = "/livez", operation_id = "livez", tag = "health", security(()),
+    responses((status = 200, description = "It lives", body = Alive)),
 )]
 pub async fn alive() -> Json<Alive> {
     Json(Alive { status: "ok" })
@@ -38,9 +38,9 @@ pub async fn alive() -> Json<Alive> {
 
 /// Say whether one can serve
 #[utoipa::path(
-    get, path = "/readyz", tag = "health", security(()),
+    get, path = "/readyz", operation_id = "readyz", tag = "health", security(()),
     responses(
-        (status = 200, body = Ready),
+        (status = 200, description = "It can serve", body = Ready),
         (status = 503, description = "`not_ready`: `detail` says which of `store` and `queue` is down"),
     ),
 )]

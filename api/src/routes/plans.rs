@@ -24,9 +24,9 @@ const REASON: &str = "no reason was given";
 ///
 /// The newest one; 404 before there is one.
 #[utoipa::path(
-    get, path = "/v1/builds/{id}/plan", tag = "plans",
+    get, path = "/v1/builds/{id}/plan", operation_id = "get_plan", tag = "plans",
     params(("id" = String, Path, description = "`bld_...`")),
-    responses((status = 200, body = Plan)),
+    responses((status = 200, description = "The plan", body = Plan)),
 )]
 pub async fn of_build(
     State(api): State<Api>,
@@ -41,7 +41,7 @@ pub async fn of_build(
 ///
 /// Its first tasks become ready.
 #[utoipa::path(
-    post, path = "/v1/plans/{id}/approve", tag = "plans",
+    post, path = "/v1/plans/{id}/approve", operation_id = "approve_plan", tag = "plans",
     params(("id" = String, Path, description = "`pln_...`")),
     responses(
         (status = 200, description = "The build, which executes", body = Build),
@@ -63,7 +63,7 @@ pub async fn approve(
 ///
 /// Its build fails with `plan_rejected`.
 #[utoipa::path(
-    post, path = "/v1/plans/{id}/reject", tag = "plans",
+    post, path = "/v1/plans/{id}/reject", operation_id = "reject_plan", tag = "plans",
     params(("id" = String, Path, description = "`pln_...`")),
     request_body = Option<Rejection>,
     responses(

@@ -15,8 +15,8 @@ const QUEUE_WITHIN: Duration = Duration::from_secs(1);
 
 /// List queues
 #[utoipa::path(
-    get, path = "/v1/queues", tag = "fleet",
-    responses((status = 200, body = Queues)),
+    get, path = "/v1/queues", operation_id = "list_queues", tag = "fleet",
+    responses((status = 200, description = "All queues", body = Queues)),
 )]
 pub async fn list(State(api): State<Api>, query: Query) -> Result<Json<Queues>, Error> {
     query.finish()?;

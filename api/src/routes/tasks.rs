@@ -14,9 +14,9 @@ use crate::{
 /// All of the newest plan, in its order; none before there is a plan. Together they are the graph, so
 /// they come in one piece.
 #[utoipa::path(
-    get, path = "/v1/builds/{id}/tasks", tag = "tasks",
+    get, path = "/v1/builds/{id}/tasks", operation_id = "list_tasks", tag = "tasks",
     params(("id" = String, Path, description = "`bld_...`")),
-    responses((status = 200, body = Tasks)),
+    responses((status = 200, description = "All tasks", body = Tasks)),
 )]
 pub async fn of_build(
     State(api): State<Api>,
@@ -33,9 +33,9 @@ pub async fn of_build(
 
 /// Look at a task and its attempts
 #[utoipa::path(
-    get, path = "/v1/tasks/{id}", tag = "tasks",
+    get, path = "/v1/tasks/{id}", operation_id = "get_task", tag = "tasks",
     params(("id" = String, Path, description = "`tsk_...`")),
-    responses((status = 200, body = TaskWithAttempts)),
+    responses((status = 200, description = "The task", body = TaskWithAttempts)),
 )]
 pub async fn show(
     State(api): State<Api>,

@@ -12,8 +12,8 @@ use crate::{
 ///
 /// Every process that has said within the last hour that it lives.
 #[utoipa::path(
-    get, path = "/v1/workers", tag = "fleet",
-    responses((status = 200, body = Workers)),
+    get, path = "/v1/workers", operation_id = "list_workers", tag = "fleet",
+    responses((status = 200, description = "All workers", body = Workers)),
 )]
 pub async fn list(State(api): State<Api>, query: Query) -> Result<Json<Workers>, Error> {
     query.finish()?;

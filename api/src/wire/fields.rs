@@ -7,6 +7,11 @@ use buildfleet::domain::brief::Fault;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
+/// Longer than any list that is wanted; each entry of a longer one is not looked at.
+const LIST_MAX: usize = 500;
+/// How many unknown names are looked at, each for the one that was meant.
+pub const UNKNOWN_MAX: usize = 50;
+
 /// The fields of one object, as far as they were read.
 pub struct Fields<'a> {
     /// The path to the object, with a dot at its end unless it is empty.
@@ -76,7 +81,12 @@ impl<'a> Fields<'a> {
     }
 
     pub fn list(&mut self, name: &'static str) -> Option<&'a Vec<Value>> {
-        self.read(name, "a list of strings", Value::as_array)
+        let list = self.read(name, "a list of strings", Value::as_array)?;
+        if LIST_MAX < list.len() {
+            self.fault(name, format!("must list at most {LIST_MAX} entries"));
+            return None;
+        }
+        Some(list)
     }
 
     pub fn texts(&mut self, name: &'static str) -> Option<Vec<String>> {
@@ -105,8 +115,8 @@ impl<'a> Fields<'a> {
 
     /// Ends the reading: whatever was not asked for is a fault.
     pub fn finish(mut self) -> Vec<Fault> {
-        let unknown: Vec<&String> =
-            self.map.keys().filter(|key| !self.known.contains(&key.as_str())).collect();
+        let unknown = self.map.keys().filter(|key| !self.known.contains(&key.as_str()));
+        let unknown: Vec<&String> = unknown.take(UNKNOWN_MAX).collect();
         for key in unknown {
             let message = match nearest(key, &self.known) {
                 Some(near) => format!("is not a field here; did you mean {near}?"),

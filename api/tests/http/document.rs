@@ -1,5 +1,7 @@
 //! The OpenAPI document: it tells of every call, and of nothing else.
 
+use std::collections::HashSet;
+
 use axum::{
     body::Body,
     http::{Method, StatusCode},
@@ -40,9 +42,15 @@ async fn every_error_in_the_document_has_the_one_form() {
     let scene = Scene::new().await;
     let document = scene.get("/openapi.json").await.json();
 
+    let mut names = HashSet::new();
+
     for (path, item) in document["paths"].as_object().unwrap() {
         for operation in item.as_object().unwrap().values() {
+            let name = operation["operationId"].as_str().unwrap().to_owned();
+            assert!(names.insert(name), "{path} has the name of another call");
             for (status, response) in operation["responses"].as_object().unwrap() {
+                let words = response["description"].as_str().unwrap_or("");
+                assert!(!words.is_empty(), "{path} {status} has no description");
                 if status.starts_with('4') || status.starts_with('5') {
                     let schema = &response["content"]["application/json"]["schema"]["$ref"];
                     assert_eq!(schema, "#/components/schemas/ErrorBody", "{path} {status}");

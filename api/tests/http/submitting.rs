@@ -71,6 +71,19 @@ async fn every_field_that_is_wrong_is_named_at_once() {
 }
 
 #[tokio::test]
+async fn a_hundred_thousand_faults_are_answered_shortly() {
+    let scene = Scene::new().await;
+    let unknown: String = (0..50_000).map(|index| format!("\"promp{index}\":1,")).collect();
+    let events = vec!["7"; 100_000].join(",");
+    let body = format!(r#"{{{unknown}"webhook":{{"url":"","events":[{events}]}}}}"#);
+
+    let answer = scene.post_json("/v1/builds", &[], &body).await;
+
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(answer.body.len() < 50_000, "{}", answer.body.len());
+}
+
+#[tokio::test]
 async fn json_that_breaks_off_is_located() {
     let scene = Scene::new().await;
 
