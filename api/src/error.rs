@@ -48,12 +48,14 @@ impl Error {
 
     /// All fields of a body that are not as they should be.
     pub fn invalid(faults: &[Fault]) -> Self {
-        let count =
-            if faults.len() == 1 { "1 field is" } else { &format!("{} fields are", faults.len()) };
+        let told = match faults {
+            [_] => "a field is not as it should be".to_owned(),
+            faults => format!("{} fields are not as they should be", faults.len()),
+        };
         Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "invalid_request",
-            format!("{count} not as they should be; see detail.fields"),
+            format!("{told}; see detail.fields"),
         )
         .with_detail(fields(faults))
     }

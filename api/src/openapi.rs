@@ -8,6 +8,7 @@ use utoipa::{
     openapi::{
         ContentBuilder, Ref, RefOr, ResponseBuilder,
         path::{Operation, PathItem},
+        schema::{Schema, SchemaType, Type},
         security::{
             ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
         },
@@ -98,6 +99,13 @@ impl Modify for Errors {
                     add(operation, "404", "`not_found`");
                 }
                 add(operation, "500", "`internal`");
+                for parameter in operation.parameters.iter_mut().flatten() {
+                    if let RefOr::T(parameter) = parameter
+                        && let Some(schema) = parameter.schema.as_mut()
+                    {
+                        never_null(schema);
+                    }
+                }
                 give_form(operation);
             }
         }
@@ -114,6 +122,25 @@ fn add(operation: &mut Operation, status: &str, description: &str) {
         .responses
         .entry(status.to_owned())
         .or_insert_with(|| RefOr::T(ResponseBuilder::new().description(description).build()));
+}
+
+/// A parameter is there or not; an address and a header know no null.
+fn never_null(schema: &mut RefOr<Schema>) {
+    match schema {
+        RefOr::T(Schema::Object(object)) => {
+            if let SchemaType::Array(types) = &object.schema_type
+                && let Some(kind) = types.iter().find(|kind| **kind != Type::Null)
+            {
+                object.schema_type = SchemaType::Type(kind.clone());
+            }
+        }
+        RefOr::T(Schema::OneOf(one_of)) => {
+            if let Some(named) = one_of.items.iter().find(|item| matches!(item, RefOr::Ref(_))) {
+                *schema = named.clone();
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Every error answers with the same schema.

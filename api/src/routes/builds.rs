@@ -154,7 +154,7 @@ fn made_secret(api: &Api, build: &store::Build) -> Option<MadeSecret> {
     get, path = "/v1/builds", operation_id = "list_builds", tag = "builds",
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "10 if absent"),
-        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
+        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]{40}$", description = "The `next_cursor` of the page before"),
         ("state" = Option<crate::wire::BuildState>, Query),
         ("project_id" = Option<String>, Query),
     ),

@@ -24,7 +24,7 @@ use crate::{
     get, path = "/v1/deliveries", operation_id = "list_deliveries", tag = "deliveries",
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "10 if absent"),
-        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
+        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]{40}$", description = "The `next_cursor` of the page before"),
         ("build" = Option<String>, Query, pattern = "^bld_[0-7][0-9A-HJKMNP-TV-Z]{25}$", description = "Only of this build: `bld_...`"),
         ("state" = Option<crate::wire::DeliveryState>, Query),
     ),

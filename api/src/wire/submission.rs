@@ -5,7 +5,7 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use buildfleet::domain::{
-    brief::{self, Brief, Budget, Fault},
+    brief::{self, Brief, Budget, FEATURE_CHARS_MAX, Fault},
     event::Kind,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -13,7 +13,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use url::Url;
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
+};
 
 use super::{
     Complexity, EventType, OnTaskFailure, Time,
@@ -44,21 +47,20 @@ const COST_USD_MAX: f64 = 1_000_000.0;
 #[serde(deny_unknown_fields)]
 pub struct NewBuild {
     /// What to build, in your own words; not blank.
-    #[schema(min_length = 1, max_length = 20000)]
+    #[schema(min_length = 1, max_length = 20000, pattern = r"\S")]
     pub prompt: String,
     /// Such as `api` or `cli`. Chosen from the prompt if absent.
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S")]
     pub project_type: Option<String>,
     /// Such as `fastapi`, `express` or `python-cli`. Chosen from the prompt if absent; what cannot be
     /// served is built with what comes nearest, and the plan's notes say so.
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S")]
     pub framework: Option<String>,
     pub complexity: Option<Complexity>,
-    /// Each 1 to 500 characters.
     #[schema(max_items = 50)]
-    pub features: Option<Vec<String>>,
+    pub features: Option<Vec<Feature>>,
     /// A name of yours that several builds may share; listings filter by it.
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S")]
     pub project_id: Option<String>,
     /// Who plans and writes. Only `rules` is available in this version.
     #[schema(pattern = "^rules$", example = "rules")]
@@ -79,6 +81,23 @@ pub struct NewBuild {
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Map<String, Value>>,
 }
+
+/// Something that the software must have.
+#[derive(Debug, Serialize)]
+pub struct Feature(pub String);
+
+impl PartialSchema for Feature {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .min_length(Some(1))
+            .max_length(Some(FEATURE_CHARS_MAX))
+            .pattern(Some(r"\S"))
+            .into()
+    }
+}
+
+impl ToSchema for Feature {}
 
 /// What models may cost. Without a model nothing is spent, so any budget holds.
 #[derive(Debug, Serialize, ToSchema)]
@@ -105,7 +124,7 @@ pub struct NewWebhook {
     pub url: String,
     /// 16 to 256 visible characters; one that begins with `whsec_` goes on with the base64 of 24 to 64
     /// bytes. Made for you, and told in the answer, if absent and the operator has set none.
-    #[schema(min_length = 16, max_length = 256)]
+    #[schema(min_length = 16, max_length = 256, pattern = "^[!-~]{16,256}$")]
     pub secret: Option<String>,
     /// Only these; all if absent or empty.
     pub events: Option<Vec<EventType>>,
@@ -311,7 +330,6 @@ fn sorted(value: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use utoipa::PartialSchema;
 
     use super::*;
 
