@@ -1,4 +1,4 @@
 //! The fleet under test, in one binary.
 
 mod store;
-mod queue;
+mod killed;

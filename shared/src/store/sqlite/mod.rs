@@ -21,6 +21,8 @@ mod outbox;
 mod fleet;
 #[cfg(feature = "conformance")]
 mod ageing;
+#[cfg(feature = "conformance")]
+mod contradictions;
 
 use std::{path::Path, str::FromStr, time::Duration};
 

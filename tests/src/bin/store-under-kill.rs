@@ -1,0 +1,128 @@
+//! Works at a SQLite store until it is killed, and says what was answered.
+//!
+//! Prints a line for each answer that a client or a worker got: `submitted <build>`, `settled <task>`.
+//! Called again with the same file it goes on where it was. With `finish` it submits nothing and ends
+//! when nothing is left to do.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use buildfleet::{
+    domain::{
+        attempt::{Outcome, Output, OutputFile},
+        brief::Brief,
+        id::{BuildId, EndpointId, HolderId},
+        plan::Draft,
+        retry::{Jitter, Policy},
+    },
+    draw,
+    job::Job,
+    store::{Adoption, Error, NewBuild, NewEndpoint, SendResult, Store, sqlite::Sqlite},
+};
+use futures_util::future::{join_all, try_join_all};
+
+const LEASE: Duration = Duration::from_secs(60);
+/// Being killed often is what this is for.
+const POLICY: Policy = Policy { crashes_max: u32::MAX, ..Policy::WORK };
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> anyhow::Result<()> {
+    let mut args = std::env::args().skip(1);
+    let url = args.next().context("the first argument is the URL of the store")?;
+    let finish = args.next().as_deref() == Some("finish");
+    let work = Work { store: Sqlite::open(&url).await?, holder: draw::id() };
+
+    work.take_over().await?;
+    loop {
+        if !finish {
+            try_join_all((0..3).map(|_| work.submit())).await?;
+        }
+        while work.some().await? {}
+        if finish {
+            return Ok(());
+        }
+    }
+}
+
+struct Work {
+    store: Sqlite,
+    holder: HolderId,
+}
+
+impl Work {
+    /// Whoever worked here before is dead, and so is what it had taken from the outbox.
+    async fn take_over(&self) -> Result<(), Error> {
+        self.store.lapse_all().await?;
+        for fence in self.store.lapsed(1000).await? {
+            self.store.settle_lost(fence, &POLICY, Jitter::NONE).await?;
+        }
+        for job in self.store.forgotten(Duration::ZERO, 1000).await? {
+            self.take(job).await?;
+        }
+        Ok(())
+    }
+
+    async fn submit(&self) -> Result<(), Error> {
+        let id: BuildId = draw::id();
+        let webhook = NewEndpoint {
+            id: draw::id::<EndpointId>(),
+            url: "http://receiver.test/".to_owned(),
+            secret: "secret".to_owned().into(),
+            events: Vec::new(),
+        };
+        self.store
+            .submit(NewBuild {
+                id,
+                tenant: "tenant".to_owned(),
+                brief: Brief::of("a to-do list"),
+                idempotency: None,
+                webhook: Some(webhook),
+            })
+            .await?;
+        println!("submitted {id}");
+        Ok(())
+    }
+
+    /// Does what is due, all at once; `false` if nothing is.
+    async fn some(&self) -> Result<bool, Error> {
+        let due = self.store.outbox_due(100).await?;
+        self.store.clear_outbox(&due.iter().map(|row| row.id).collect::<Vec<_>>()).await?;
+        for done in join_all(due.iter().map(|row| self.take(row.job))).await {
+            done?;
+        }
+        Ok(!due.is_empty())
+    }
+
+    async fn take(&self, job: Job) -> Result<(), Error> {
+        match job {
+            Job::Plan(id) => {
+                let claim = self.store.claim_build(id, self.holder, LEASE).await?;
+                let Some(claim) = claim else { return Ok(()) };
+                let plan = Draft::of("fetch -> build -> ship, fetch -> lint -> ship, notes")
+                    .into_plan()
+                    .map_err(Error::unavailable)?;
+                let adoption = Adoption::AtOnce { plan: draw::id() };
+                self.store.adopt_plan(&claim, &plan, adoption).await
+            }
+            Job::Task(id) => {
+                let claim = self.store.claim_task(id, self.holder, LEASE).await?;
+                let Some(claim) = claim else { return Ok(()) };
+                let file = OutputFile {
+                    path: claim.writes[0].clone(),
+                    content: format!("by attempt {}", claim.attempt),
+                };
+                let outcome = Outcome::Succeeded(Output { files: vec![file], logs: Vec::new() });
+                self.store.settle_task(claim.fence(), outcome, &POLICY, Jitter::NONE).await?;
+                println!("settled {id}");
+                Ok(())
+            }
+            Job::Delivery(id) => {
+                let claim = self.store.claim_delivery(id, self.holder, LEASE).await?;
+                let Some(claim) = claim else { return Ok(()) };
+                let heard =
+                    SendResult { failure: None, status: Some(204), took_ms: 1, excerpt: None };
+                self.store.settle_delivery(claim.fence(), &heard, &POLICY, Jitter::NONE).await
+            }
+        }
+    }
+}
