@@ -424,6 +424,14 @@ fn a_name_that_the_brief_gives_is_the_title() {
     let spec = spec("An API called \"Book Worm\" for tracking books");
 
     assert_eq!((spec.title.as_str(), spec.slug.as_str()), ("Book Worm", "book-worm"));
+    for (brief, title) in [
+        ("An API named Shelf Life for books", "Shelf Life"),
+        ("A books API called bookworm that keeps authors", "Bookworm"),
+        ("Books, saved in a file called src/books.py", "Books"),
+        ("A function called after each book is saved", "Books"),
+    ] {
+        assert_eq!(self::spec(brief).title, title, "{brief}");
+    }
 }
 
 #[test]

@@ -57,7 +57,10 @@ fn of_leads(leads: &[String]) -> String {
     }
 }
 
-/// `called Bookworm`, `named "My Shop"`: up to four words that begin like a name.
+/// Where a name may be given: in the first sentences. Later, files and fields are named.
+const NAMED_WITHIN_BYTES: usize = 600;
+
+/// `called Bookworm`, `named "My Shop"`.
 fn called(prompt: &str) -> Option<String> {
     const CUES: &[&str] = &[
         " called ",
@@ -75,40 +78,55 @@ fn called(prompt: &str) -> Option<String> {
         " genaamd ",
     ];
     let start = CUES.iter().filter_map(|cue| prompt.find(cue).map(|at| at + cue.len())).min()?;
+    if start > NAMED_WITHIN_BYTES {
+        return None;
+    }
     let rest = prompt[start..].trim_start();
+    // `saved in a file called src/model.py` names no project.
+    let first = rest.split_whitespace().next()?;
+    if first.contains(['/', '_']) || first.trim_end_matches(['.', ',']).contains('.') {
+        return None;
+    }
     let quote = rest.chars().next().filter(|ch| "\"'“‘«`„*".contains(*ch));
-    let name: String = match quote {
+    let name = match quote {
         Some(quote) => rest[quote.len_utf8()..]
             .trim_start_matches('*')
             .chars()
             .take_while(|ch| !"\"'”’»`“*\n".contains(*ch))
             .take(60)
             .collect(),
-        None => {
-            let mut words: Vec<&str> = Vec::new();
-            for word in rest.split_whitespace().take(4) {
-                let bare = word.trim_matches(|ch: char| !ch.is_alphanumeric());
-                let named =
-                    bare.chars().next().is_some_and(|ch| ch.is_uppercase() || ch.is_ascii_digit());
-                if bare.is_empty() || (!words.is_empty() && !named) {
-                    break;
-                }
-                words.push(bare);
-                if word.ends_with(|ch: char| !ch.is_alphanumeric()) {
-                    break;
-                }
-            }
-            words.join(" ")
-        }
+        None => unquoted(rest),
     };
     let name: String = name
         .chars()
         .map(|ch| if ch.is_alphanumeric() || "'&+.".contains(ch) { ch } else { ' ' })
         .collect();
     let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
-    // A name in small letters is a word like any other, unless it was put in quotes.
     let name = if name.contains(char::is_uppercase) { name } else { title(&name) };
     (!kebab(&name, SLUG_BYTES_MAX).is_empty()).then(|| cut(&name, 40))
+}
+
+/// A name without quotes: up to four words with capitals, or one word that the clause ends with.
+fn unquoted(rest: &str) -> String {
+    const AFTER: &[&str] = &["that", "which", "with", "for", "to", "where", "and", "using", "in"];
+    let mut words: Vec<&str> = Vec::new();
+    let mut said = rest.split_whitespace().take(5).peekable();
+    while let Some(word) = said.next() {
+        let bare = word.trim_matches(|ch: char| !ch.is_alphanumeric());
+        let ends = word.ends_with(|ch: char| !ch.is_alphanumeric());
+        let capital =
+            bare.chars().next().is_some_and(|ch| ch.is_uppercase() || ch.is_ascii_digit());
+        let alone =
+            words.is_empty() && (ends || said.peek().is_none_or(|next| AFTER.contains(next)));
+        if bare.is_empty() || words.len() == 4 || !(capital || alone) {
+            break;
+        }
+        words.push(bare);
+        if ends || !capital {
+            break;
+        }
+    }
+    words.join(" ")
 }
 
 fn cut(text: &str, chars_max: usize) -> String {

@@ -207,7 +207,7 @@ fn item(words: &[Word], at: usize) -> Option<Item> {
             .get(here + 1)
             .is_some_and(|next| next.kind == Kind::Word && next.text != "a")
             || matches!(text, "id" | "kind" | "available");
-        if (is_one_of(text, SMALL) && !opens_name) || word.opaque || item.words.len() >= 4 {
+        if (SMALL.has(text) && !opens_name) || word.opaque || item.words.len() >= 4 {
             break;
         }
         item.words.push(word.text.clone());

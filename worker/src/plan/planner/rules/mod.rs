@@ -13,6 +13,7 @@ mod names;
 mod notes;
 mod phrase;
 mod scan;
+mod telling;
 mod text;
 mod ties;
 mod tools;
@@ -87,6 +88,7 @@ pub fn read(ask: &Ask<'_>) -> Result<Spec, Refusal> {
             !found.fields.is_empty()
                 || found.strength == Strength::Kept && found.noun.is_some_and(|noun| !noun.soft)
         });
+        scan.domains.retain(|domain| domain.name == "machine learning");
         scan.mentions.clear();
         scan.ties.clear();
     }
@@ -145,9 +147,8 @@ fn trains(text: &Text) -> bool {
 
 /// Whether there is a word to go by: a record, a domain, a tool, or a kind of software.
 fn says_something(text: &Text, scan: &Scan, tools: &[Tool]) -> bool {
-    let asking = text.words.iter().any(|word| {
-        word.kind == Kind::Word && vocabulary::is_one_of(&word.text, vocabulary::ASKING)
-    });
+    let asking =
+        text.words.iter().any(|word| word.kind == Kind::Word && vocabulary::ASKING.has(&word.text));
     let foreign = text.language != Language::English
         && text.words.iter().filter(|word| word.kind == Kind::Word).count() >= 3;
     let known =

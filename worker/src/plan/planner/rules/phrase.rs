@@ -5,7 +5,7 @@ use models::words::Kind;
 
 use super::lexicon::{Domain, Noun, lexicon};
 use super::text::Word;
-use super::vocabulary::{ADJECTIVES, GENERIC, META, SMALL, TRACKERS, VERBS, is_one_of};
+use super::vocabulary::{ADJECTIVES, GENERIC, META, SMALL, TRACKERS, VERBS, Words, is_one_of};
 
 /// A run of words that may name something.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ const PHRASE_WORDS_MAX: usize = 5;
 /// The phrase that begins at a word, leading adjectives left out.
 pub fn phrase_at(words: &[Word], at: usize) -> Option<Phrase> {
     let mut start = at;
-    while is_plain(words, start) && is_one_of(&words[start].text, ADJECTIVES) {
+    while is_plain(words, start) && ADJECTIVES.has(&words[start].text) {
         start += 1;
     }
     let mut end = start;
@@ -43,13 +43,13 @@ fn is_plain(words: &[Word], at: usize) -> bool {
 
 fn is_content(words: &[Word], at: usize) -> bool {
     let Some(word) = words.get(at) else { return false };
-    if word.kind != Kind::Word || word.opaque || is_one_of(&word.text, SMALL) {
+    if word.kind != Kind::Word || word.opaque || SMALL.has(&word.text) {
         return false;
     }
     if word.text == "track" || (word.text == "tracks" && starts_sentence(words, at)) {
         return false;
     }
-    if is_one_of(&word.text, VERBS) {
+    if VERBS.has(&word.text) {
         return !is_verb_here(words, at);
     }
     !is_participle(&word.text) || is_noun(words, at)
@@ -68,10 +68,9 @@ fn starts_sentence(words: &[Word], at: usize) -> bool {
 fn is_verb_here(words: &[Word], at: usize) -> bool {
     let word = &words[at].text;
     let tracker = words.get(at + 1).is_some_and(|next| {
-        next.kind == Kind::Word && (is_one_of(&next.text, TRACKERS) || is_one_of(&next.text, META))
+        next.kind == Kind::Word && (TRACKERS.has(&next.text) || META.has(&next.text))
     });
-    let known =
-        is_noun(words, at) || (is_one_of(word, TRACKERS) && at > 0 && follows_noun(words, at));
+    let known = is_noun(words, at) || (TRACKERS.has(word) && at > 0 && follows_noun(words, at));
     let before = at.checked_sub(1).map(|before| &words[before]).filter(|w| w.kind == Kind::Word);
     let modal = before.is_some_and(|before| {
         is_one_of(
@@ -90,7 +89,7 @@ fn is_verb_here(words: &[Word], at: usize) -> bool {
 
 fn follows_noun(words: &[Word], at: usize) -> bool {
     let before = &words[at - 1];
-    before.kind == Kind::Word && !before.opaque && !is_one_of(&before.text, SMALL)
+    before.kind == Kind::Word && !before.opaque && !SMALL.has(&before.text)
 }
 
 /// Whether known words begin or end here: `order items`, `blog post`.
@@ -146,9 +145,9 @@ impl Phrase {
     }
 
     /// The phrase without the words at its end that are in a list; how many they were.
-    pub fn without_end(&self, list: &[&str]) -> (Phrase, usize) {
+    pub fn without_end(&self, list: &Words) -> (Phrase, usize) {
         let mut shorter = self.clone();
-        while shorter.words.last().is_some_and(|word| is_one_of(word, list)) {
+        while shorter.words.last().is_some_and(|word| list.has(word)) {
             shorter.words.pop();
         }
         let cut = self.words.len() - shorter.words.len();
@@ -161,7 +160,7 @@ impl Phrase {
     pub fn unknown_name(&self) -> Option<String> {
         let head = self.head();
         let mut words: Vec<&str> = self.as_strs();
-        words.retain(|word| !is_one_of(word, ADJECTIVES));
+        words.retain(|word| !ADJECTIVES.has(word));
         let sound = |word: &str| {
             word.len() >= 3
                 && word.chars().all(|ch| ch.is_ascii_lowercase())
@@ -170,12 +169,14 @@ impl Phrase {
                 && !word.ends_with("ly")
                 && !(word.ends_with("ing") && word.len() > 5)
         };
+        const OF_FILES: &[&str] = &["file", "data", "error", "code", "input", "output", "image"];
         let fits = !words.is_empty()
+            && !is_one_of(words[0], OF_FILES)
             && words.len() <= 3
-            && !is_one_of(head, GENERIC)
-            && !is_one_of(head, META)
-            && !is_one_of(head, ADJECTIVES)
-            && !is_one_of(head, TRACKERS)
+            && !GENERIC.has(head)
+            && !META.has(head)
+            && !ADJECTIVES.has(head)
+            && !TRACKERS.has(head)
             && words.iter().all(|word| sound(word));
         fits.then(|| singular(&words.join("_")))
     }

@@ -245,9 +245,9 @@ fn push_unknown(words: &mut Vec<Word>, token: &Token) {
     let text = token.text.as_str();
     // French and Italian tie small words to the next with an apostrophe; `words` joins them.
     let english = super::lexicon::lexicon().noun(&[text]).is_some()
-        || super::vocabulary::is_one_of(text, super::vocabulary::META)
-        || super::vocabulary::is_one_of(text, super::vocabulary::GENERIC)
-        || super::vocabulary::is_one_of(text, super::vocabulary::TRACKERS);
+        || super::vocabulary::META.has(text)
+        || super::vocabulary::GENERIC.has(text)
+        || super::vocabulary::TRACKERS.has(text);
     words.push(Word { kind: Kind::Word, text: text.to_owned(), opaque: !english });
 }
 

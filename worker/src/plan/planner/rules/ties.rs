@@ -118,7 +118,7 @@ fn tie(between: &[Word]) -> Option<(Tie, bool)> {
     {
         return Some((Tie::MadeBy, false));
     }
-    if one(&["can", "may", "should"]) && one(OWNERS) {
+    if one(&["can", "may", "should"]) && said.iter().any(|word| OWNERS.has(word)) {
         return Some((Tie::MadeBy, true));
     }
     None
