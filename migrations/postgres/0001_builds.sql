@@ -1,6 +1,6 @@
 -- The record of a fleet: builds, their plans and tasks, their events, files and deliveries.
--- States are words; a test compares these lists with the enums of the domain. Documents are `json`, not
--- `jsonb`: they come back as they were written, in their order and with every character.
+-- States are words; a test compares these lists with the enums of the domain. Documents are `json`,
+-- not `jsonb`: they come back as they were written, in their order and with every character.
 
 create table builds (
   id              text primary key,
@@ -99,14 +99,16 @@ create table tasks (
   phase          text not null check (phase in
                    ('ANALYSIS', 'ARCHITECTURE', 'CODE_GENERATION', 'TESTING', 'DEPLOYMENT')),
   operation      text not null check (operation in
-                   ('create_file', 'modify_file', 'create_component', 'setup_config', 'install_deps')),
+                   ('create_file', 'modify_file', 'create_component', 'setup_config',
+                    'install_deps')),
   role           text not null,
   priority       smallint not null,
   estimated_secs integer not null,
   writes         json not null,
   input          json not null,
   state          text not null check (state in
-                   ('pending', 'ready', 'in_progress', 'completed', 'failed', 'skipped', 'cancelled')),
+                   ('pending', 'ready', 'in_progress', 'completed', 'failed', 'skipped',
+                    'cancelled')),
   -- How many of its dependencies have not completed.
   waiting_on     integer not null check (waiting_on >= 0),
   attempt        integer not null default 0,

@@ -1,7 +1,7 @@
 //! One Postgres for each test process, and an empty database for each test.
 //!
-//! A guard, which is a shell, starts the server and waits for its standard input to end. That happens
-//! with the test process, however it ends: the guard then stops the server and removes its folder.
+//! A guard, which is a shell, starts the server and waits for its standard input to end. That
+//! happens with the test process, however it ends: the guard then stops the server and removes its folder.
 
 use std::{
     env,
@@ -118,8 +118,8 @@ fn unprivileged(own_folder: &Path) -> Option<(u32, u32)> {
     Some(ids.expect("Postgres does not run as root: add a user called postgres"))
 }
 
-/// The folder of `initdb` and its kin: where the path leads, where Debian keeps it, or where `pg_config`
-/// says.
+/// The folder of `initdb` and its kin: where the path leads, where Debian keeps it, or where
+/// `pg_config` says.
 fn binaries() -> PathBuf {
     let is_whole = |folder: &PathBuf| {
         ["initdb", "pg_ctl", "createdb"].iter().all(|program| folder.join(program).exists())

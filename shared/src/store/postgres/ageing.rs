@@ -11,8 +11,8 @@ impl Ageing for Postgres {
         // The columns are found by their type, so that a migration cannot be forgotten here.
         let columns: Vec<(String, String)> = sqlx::query_as(
             "select table_name::text,
-                    string_agg(column_name || ' = ' || column_name || ' - make_interval(secs => $1)',
-                               ', ')
+                    string_agg(
+                      column_name || ' = ' || column_name || ' - make_interval(secs => $1)', ', ')
                from information_schema.columns
               where table_schema = current_schema()
                 and data_type = 'timestamp with time zone'

@@ -1,7 +1,7 @@
 //! Deliveries: claimed in their turn, settled, listed, sent once more.
 //!
-//! Of each build and endpoint, one delivery is open to a dispatcher at a time: the first that is not
-//! final. Only that one has a row in the outbox; whoever makes it final enters the next.
+//! Of each build and endpoint, one delivery is open to a dispatcher at a time: the first that is
+//! not final. Only that one has a row in the outbox; whoever makes it final enters the next.
 
 use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 

@@ -30,7 +30,8 @@ pub(super) async fn append(
     sqlx::query(
         "insert into events (build_id, seq, id, kind, data)
          select $1, $2 + n, id, kind, data::json
-           from unnest($3::text[], $4::text[], $5::text[]) with ordinality as e (id, kind, data, n)",
+           from unnest($3::text[], $4::text[], $5::text[]) with ordinality
+             as e (id, kind, data, n)",
     )
     .bind(build.id.to_string())
     .bind(build.last_seq)

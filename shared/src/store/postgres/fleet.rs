@@ -41,7 +41,8 @@ pub(super) async fn sign_off(pool: &PgPool, holder: HolderId) -> Result<(), Erro
 
 pub(super) async fn workers(pool: &PgPool) -> Result<Vec<Worker>, Error> {
     let rows = sqlx::query(
-        "select *, floor(extract(epoch from clock_timestamp() - beat_at) * 1000)::bigint as silent_ms
+        "select *,
+                floor(extract(epoch from clock_timestamp() - beat_at) * 1000)::bigint as silent_ms
            from workers
           order by holder",
     )

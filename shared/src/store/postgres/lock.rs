@@ -26,8 +26,8 @@ pub(super) struct Locked {
 pub(super) async fn build(conn: &mut PgConnection, id: BuildId) -> Result<Option<Locked>, Error> {
     // Rows that refer to the build may be written by others meanwhile: hence not `for update`.
     let row = sqlx::query(
-        "select tenant, state, on_task_failure, priority, plan_id, tasks, completed, failed, skipped,
-                cancelled, files, attempt, failures, crashes, last_seq,
+        "select tenant, state, on_task_failure, priority, plan_id, tasks, completed, failed,
+                skipped, cancelled, files, attempt, failures, crashes, last_seq,
                 coalesce(leased_until <= clock_timestamp(), false) as lapsed
            from builds
           where id = $1

@@ -1,7 +1,7 @@
 //! The record of a fleet, on Postgres 15 or newer.
 //!
-//! Locks are taken in one order: the build first (`lock.rs`), then its tasks or deliveries by id, so
-//! that commits which touch one build follow each other and none waits in a circle. Instants are
+//! Locks are taken in one order: the build first (`lock.rs`), then its tasks or deliveries by id,
+//! so that commits which touch one build follow each other and none waits in a circle. Instants are
 //! stamped by the database. Each file is one noun; this one lists the verbs.
 
 mod lock;
@@ -38,8 +38,8 @@ pub struct Postgres {
     pool: PgPool,
 }
 
-/// More would wait for each other's locks rather than for work; a server of 100 connections serves six
-/// programs.
+/// More would wait for each other's locks rather than for work; a server of 100 connections serves
+/// six programs.
 const CONNECTIONS_MAX: u32 = 16;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Milliseconds. The longest statement, adopting a plan of 100,000 tasks, takes a few seconds.

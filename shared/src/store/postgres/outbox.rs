@@ -7,8 +7,8 @@ use super::{
     *,
 };
 
-/// Writes rows for jobs that are due after a while. Called after the work's own due time was stamped,
-/// so that no job comes before its work may be claimed.
+/// Writes rows for jobs that are due after a while. Called after the work's own due time was
+/// stamped, so that no job comes before its work may be claimed.
 pub(super) async fn push(
     conn: &mut PgConnection,
     jobs: &[Job],

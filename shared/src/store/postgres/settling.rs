@@ -1,5 +1,6 @@
-//! Settling a task: the progress is read under the build's lock, the domain decides, and what it said is
-//! written. What is read and written grows with what the outcome touches, not with the build.
+//! Settling a task: the progress is read under the build's lock, the domain decides, and what it
+//! said is written. What is read and written grows with what the outcome touches, not with the
+//! build.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
--- The pending tasks that wait for $1, directly or through others. Whoever waits through a task that is
--- not pending was skipped with it.
+-- The pending tasks that wait for $1, directly or through others. Whoever waits through a task that
+-- is not pending was skipped with it.
 with recursive waiting (id) as (
   select d.task_id
     from dependencies d

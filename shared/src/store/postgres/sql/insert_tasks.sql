@@ -5,7 +5,8 @@ select $1, $2, id, n - 1, key, name, description, phase, operation, role, priori
        estimated_secs, writes::json, input::json, state, waiting_on,
        case when state = 'ready' then clock_timestamp() end
   from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-              $10::smallint[], $11::integer[], $12::text[], $13::text[], $14::text[], $15::integer[])
+              $10::smallint[], $11::integer[], $12::text[], $13::text[], $14::text[],
+              $15::integer[])
        with ordinality
     as t (id, key, name, description, phase, operation, role,
           priority, estimated_secs, writes, input, state, waiting_on, n)

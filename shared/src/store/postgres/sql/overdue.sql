@@ -1,4 +1,5 @@
--- Builds to be ended, longest overdue first: because of a plan that nobody approved, or of a deadline.
+-- Builds to be ended, longest overdue first: because of a plan that nobody approved, or of a
+-- deadline.
 select build_id, plan_id
   from (
     (select build_id, id as plan_id, approve_until as since
