@@ -64,7 +64,10 @@ impl Config {
             reader.fault("WEBHOOK_SECRET", wanted);
         }
         if webhook_url.is_some() && webhook_secret.is_none() {
-            reader.fault("WEBHOOK_SECRET", "must be given with WEBHOOK_URL: it signs what is sent there");
+            reader.fault(
+                "WEBHOOK_SECRET",
+                "must be given with WEBHOOK_URL: it signs what is sent there",
+            );
         }
         Self {
             keys: keys.into_iter().map(SecretString::from).collect(),

@@ -26,10 +26,10 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+pub use buildfleet::domain::address::Allowed as Targets;
 pub use error::Error;
 pub use routes::router;
 pub use serve::serve;
-pub use buildfleet::domain::address::Allowed as Targets;
 
 /// Everything a request may need; cheap to clone.
 #[derive(Clone)]
