@@ -193,7 +193,9 @@ where
             match work.await.map_err(Into::into) {
                 Ok(()) => {
                     desk.trouble().is_over();
-                    ticket.map(Ticket::done);
+                    if let Some(ticket) = ticket {
+                        ticket.done();
+                    }
                 }
                 Err(error) => {
                     let wait = desk.wait_after(job, error);

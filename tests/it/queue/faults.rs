@@ -186,3 +186,20 @@ async fn a_job_that_is_pushed_to_an_idle_reader_is_begun_within_milliseconds() {
     // A reader that polled would need far more; a machine that is busy with other tests, some.
     assert!(took[25] < Duration::from_millis(20), "half of them took longer than {:?}", took[25]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_url_of_rediss_speaks_tls() {
+    use tokio::io::AsyncReadExt as _;
+    const HANDSHAKE: u8 = 22;
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let queue = Redis::open(&format!("rediss://127.0.0.1:{port}/")).await.unwrap();
+
+    let (pinged, first) = tokio::join!(queue.ping(), async {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        connection.read_u8().await.unwrap()
+    });
+
+    assert_eq!(first, HANDSHAKE);
+    assert!(pinged.is_err(), "whoever hangs up is no Redis");
+}

@@ -125,3 +125,18 @@ async fn consumers_that_hold_nothing_are_removed_and_those_that_hold_something_a
     assert!(!consumers().contains(&idle.to_string()));
     assert!(consumers().contains(&holding.to_string()));
 }
+
+#[tokio::test]
+async fn an_id_that_another_job_has_meanwhile_says_nothing_of_this_one() {
+    let server = Server::start();
+    let queue = open(&server).await;
+    let wanted = tasks(2);
+    queue.push(&wanted[..1]).await.unwrap();
+    let entries: Vec<(String, Vec<String>)> = server.command(&["XRANGE", STREAM, "-", "+"]);
+
+    // As if the hash were of an older stream.
+    server.command::<()>(&["HSET", NEWEST, &wanted[1].to_string(), &entries[0].0]);
+
+    assert_eq!(queue.push(&wanted).await.unwrap(), 1);
+    assert_eq!(take(&queue, 10).await.len(), 2);
+}

@@ -39,7 +39,9 @@ local function waits(job)
   if ms < delivered_ms or (ms == delivered_ms and seq <= delivered_seq) then
     return false
   end
-  return #redis.call('XRANGE', KEYS[1], id, id) > 0
+  -- A stream that was lost and made again within a millisecond gives the same id to another job.
+  local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
+  return entry ~= nil and entry[2][2] == job
 end
 
 -- Answers with 1 if the job was new, else with 0.
