@@ -51,13 +51,17 @@ impl Bench {
 
     /// Builds a brief to its end. An `Err` holds the reason that was given.
     pub fn build(&self, prompt: &str) -> anyhow::Result<Result<Built, String>> {
-        let output =
-            self.buildfleet().args(["run", "--json", "--", prompt]).output().context("buildfleet")?;
+        let output = self
+            .buildfleet()
+            .args(["run", "--json", "--", prompt])
+            .output()
+            .context("buildfleet")?;
         if !output.status.success() {
             return Ok(Err(last_line(&output.stderr)));
         }
         let text = String::from_utf8(output.stdout)?;
-        let (json, path) = text.trim_end().rsplit_once('\n').context("two answers were expected")?;
+        let (json, path) =
+            text.trim_end().rsplit_once('\n').context("two answers were expected")?;
         let build = serde_json::from_str(json).context("the build's JSON")?;
         Ok(Ok(Built { build, project: PathBuf::from(path) }))
     }

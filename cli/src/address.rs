@@ -73,7 +73,9 @@ impl Address {
                 .map_err(|error| Error::Usage(error.to_string()))?,
         };
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(Error::Usage(format!("the API's URL begins with http: or https:, not {url}")));
+            return Err(Error::Usage(format!(
+                "the API's URL begins with http: or https:, not {url}"
+            )));
         }
         Ok(Self { url, api_key })
     }

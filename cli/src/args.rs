@@ -107,7 +107,12 @@ pub enum Command {
 #[derive(Debug, ClapArgs)]
 pub struct Dev {
     /// Where the API listens
-    #[arg(long, value_name = "ADDRESS:PORT", env = "BUILDFLEET_LISTEN", default_value = "127.0.0.1:8000")]
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        env = "BUILDFLEET_LISTEN",
+        default_value = "127.0.0.1:8000"
+    )]
     pub listen: SocketAddr,
     /// The folder that keeps everything
     #[arg(long, value_name = "FOLDER", env = "BUILDFLEET_DATA", default_value = ".buildfleet")]
@@ -143,7 +148,13 @@ pub struct Submit {
     #[arg(long, value_name = "URL")]
     pub webhook: Option<String>,
     /// The secret that signs them
-    #[arg(long, value_name = "SECRET", requires = "webhook", env = "WEBHOOK_SECRET", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "SECRET",
+        requires = "webhook",
+        env = "WEBHOOK_SECRET",
+        hide_env_values = true
+    )]
     pub webhook_secret: Option<String>,
 }
 

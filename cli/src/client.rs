@@ -41,11 +41,10 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Error> {
-        let url = self
-            .address
-            .url
-            .join(path)
-            .map_err(|error| Error::Usage(format!("{path:?} is no path of the API: {error}")))?;
+        let url =
+            self.address.url.join(path).map_err(|error| {
+                Error::Usage(format!("{path:?} is no path of the API: {error}"))
+            })?;
         let mut request = self.http.request(method, url);
         if let Some(key) = &self.address.api_key {
             request = request.bearer_auth(key);
@@ -62,12 +61,10 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Error {
-        let innermost = std::iter::successors(
-            std::error::Error::source(error),
-            |cause| cause.source(),
-        )
-        .last()
-        .map_or_else(|| error.to_string(), ToString::to_string);
+        let innermost =
+            std::iter::successors(std::error::Error::source(error), |cause| cause.source())
+                .last()
+                .map_or_else(|| error.to_string(), ToString::to_string);
         Error::Unreachable { url: self.address.url.to_string(), reason: innermost }
     }
 

@@ -140,8 +140,9 @@ impl Dev {
             Some(url) => url.clone(),
             None => format!("sqlite:{}", config.data.join("buildfleet.db").display()),
         };
-        let store =
-            store::open(&database_url).await.map_err(|error| Error::here(&database_url, chain(&error)))?;
+        let store = store::open(&database_url)
+            .await
+            .map_err(|error| Error::here(&database_url, chain(&error)))?;
         let lapsed =
             store.lapse_all().await.map_err(|error| Error::here(&database_url, chain(&error)))?;
         let queue =

@@ -21,7 +21,7 @@ pub async fn main() -> ExitCode {
     let args = args::Args::parse();
     // Fails if a provider is in place already, which serves as well.
     let _in_place = rustls::crypto::ring::default_provider().install_default();
-    match commands::run(args).await {
+    match Box::pin(commands::run(args)).await {
         Ok(code) => code.into(),
         Err(error) => {
             eprintln!("buildfleet: {error}");

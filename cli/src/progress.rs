@@ -66,15 +66,21 @@ impl Progress {
                 let files = event.data["filesCreated"].as_array().map_or(0, Vec::len);
                 let took = self.started_ms.get(&id).map_or(0, |started| event.timestamp - started);
                 self.files += files;
-                self.settle(&id, Mark::Done, &name, &format!("{}, {}", count(files, "file"), ms(took)));
+                self.settle(
+                    &id,
+                    Mark::Done,
+                    &name,
+                    &format!("{}, {}", count(files, "file"), ms(took)),
+                );
             }
             "task_failed" => self.settle(&id, Mark::Failed, &name, &text("error")),
             "task_timeout" => self.settle(&id, Mark::Failed, &name, "timed out"),
             "task_skipped" => self.settle(&id, Mark::Left, &name, "skipped"),
             "task_cancelled" => self.settle(&id, Mark::Left, &name, "cancelled"),
             "build_retried" => {
-                self.settled =
-                    self.settled.saturating_sub(event.data["taskCount"].as_u64().unwrap_or(0) as usize);
+                self.settled = self
+                    .settled
+                    .saturating_sub(event.data["taskCount"].as_u64().unwrap_or(0) as usize);
                 self.say("trying again what was not done");
             }
             "build_completed" | "build_failed" | "build_cancelled" => {

@@ -66,7 +66,9 @@ impl Env {
     pub fn of_process() -> Self {
         Self(
             std::env::vars_os()
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
                 .collect(),
         )
     }

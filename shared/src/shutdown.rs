@@ -11,7 +11,10 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let fired = token.clone();
-    #[expect(clippy::disallowed_methods, reason = "the signal listener lives as long as the process")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the signal listener lives as long as the process"
+    )]
     tokio::spawn(async move {
         let mut next = async || {
             tokio::select! {

@@ -60,7 +60,10 @@ impl Signed {
 
 #[cfg(test)]
 mod tests {
-    use buildfleet::domain::{event::Kind, id::{BuildId, EventId}};
+    use buildfleet::domain::{
+        event::Kind,
+        id::{BuildId, EventId},
+    };
     use serde_json::json;
 
     use super::*;

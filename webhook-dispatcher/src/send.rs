@@ -187,7 +187,8 @@ impl Resolve for Guard {
         Box::pin(async move {
             let host = name.as_str().to_owned();
             let every = allowed.name(&host);
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
+            let found: Vec<SocketAddr> =
+                tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
             // One address that is refused refuses the name: an honest name has none.
             if !every && found.iter().any(|found| !allowed.address(found.ip())) {
                 return Err(Box::new(Refused { host }) as Box<dyn StdError + Send + Sync>);

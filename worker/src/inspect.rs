@@ -71,7 +71,10 @@ mod tests {
         Output {
             files: files
                 .iter()
-                .map(|(path, content)| OutputFile { path: (*path).into(), content: (*content).into() })
+                .map(|(path, content)| OutputFile {
+                    path: (*path).into(),
+                    content: (*content).into(),
+                })
                 .collect(),
             logs: Vec::new(),
         }

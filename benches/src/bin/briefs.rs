@@ -150,8 +150,9 @@ fn summary(stdout: &[u8]) -> String {
 /// What is built: reading a brief gives the same spec every time.
 fn spec(build: &serde_json::Value) -> anyhow::Result<Spec> {
     let prompt = build["prompt"].as_str().context("the build's prompt")?;
-    let brief = worker::plan::planner::by_rules::draft(&buildfleet::domain::brief::Brief::of(prompt))
-        .map_err(|failure| anyhow::anyhow!("{}", failure.reason))?;
+    let brief =
+        worker::plan::planner::by_rules::draft(&buildfleet::domain::brief::Brief::of(prompt))
+            .map_err(|failure| anyhow::anyhow!("{}", failure.reason))?;
     Ok(serde_json::from_value(brief.spec)?)
 }
 
@@ -163,7 +164,9 @@ fn count_files(folder: &std::path::Path) -> anyhow::Result<usize> {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             let name = entry.file_name();
-            if !skipped.iter().any(|skipped| name == *skipped) && !name.to_string_lossy().ends_with(".egg-info") {
+            if !skipped.iter().any(|skipped| name == *skipped)
+                && !name.to_string_lossy().ends_with(".egg-info")
+            {
                 count += count_files(&entry.path())?;
             }
         } else {

@@ -25,7 +25,9 @@ struct Args {
     /// How many builds are counted
     #[arg(long, default_value_t = 20)]
     builds: usize,
-    #[arg(default_value = "Build a REST API for managing a book library with authors, books and loans")]
+    #[arg(
+        default_value = "Build a REST API for managing a book library with authors, books and loans"
+    )]
     prompt: String,
 }
 
@@ -52,9 +54,17 @@ fn main() -> anyhow::Result<()> {
     took.sort_by(f64::total_cmp);
     let median = took[took.len() / 2];
     println!("{} builds of {tasks} tasks, one after the other:", took.len());
-    println!("  POST to build_completed  median {median:.1} ms, from {:.1} to {:.1} ms", took[0], took[took.len() - 1]);
+    println!(
+        "  POST to build_completed  median {median:.1} ms, from {:.1} to {:.1} ms",
+        took[0],
+        took[took.len() - 1]
+    );
     println!("  drafting and rendering   {work:.1} ms when done alone, on one core");
-    println!("  the engine's own         {:.1} ms, {:.2} ms a task", median - work, (median - work) / tasks as f64);
+    println!(
+        "  the engine's own         {:.1} ms, {:.2} ms a task",
+        median - work,
+        (median - work) / tasks as f64
+    );
     Ok(())
 }
 

@@ -28,8 +28,7 @@ pub async fn run(context: &Context, args: Deliveries) -> Result<Exit, Error> {
     query.extend(args.state.map(|state| ("state", state)));
     let answer = client.get_with("/v1/deliveries", &query).await?;
     context.print(&answer, || {
-        let rows: Vec<_> =
-            answer["deliveries"].as_array().into_iter().flatten().map(row).collect();
+        let rows: Vec<_> = answer["deliveries"].as_array().into_iter().flatten().map(row).collect();
         if rows.is_empty() {
             return "no deliveries".to_owned();
         }

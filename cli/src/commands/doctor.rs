@@ -134,7 +134,8 @@ fn tools() -> Vec<Finding> {
     ]
     .into_iter()
     .map(|(what, flag, mend)| {
-        let found = Command::new(what).arg(flag).output().ok().filter(|found| found.status.success());
+        let found =
+            Command::new(what).arg(flag).output().ok().filter(|found| found.status.success());
         let says = found.as_ref().map_or_else(
             || mend.to_owned(),
             |found| String::from_utf8_lossy(&found.stdout).trim().to_owned(),

@@ -31,7 +31,8 @@ struct Receiver {
 pub async fn run(context: &Context, args: args::Listen) -> Result<Exit, Error> {
     let status = StatusCode::from_u16(args.status)
         .map_err(|_| Error::Usage(format!("--status: {} is no HTTP status", args.status)))?;
-    let stop = shutdown::on_signal().map_err(|error| Error::here("listening for signals", error))?;
+    let stop =
+        shutdown::on_signal().map_err(|error| Error::here("listening for signals", error))?;
     let here = |error: std::io::Error| Error::here(format!("listening on {}", args.listen), error);
     let listener = TcpListener::bind(args.listen).await.map_err(here)?;
     let address = listener.local_addr().map_err(here)?;
@@ -55,7 +56,10 @@ async fn receive(
     let event: Value = serde_json::from_slice(&body)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&body).into_owned()));
     if receiver.json {
-        println!("{}", json!({ "verified": verdict.is_ok(), "fault": verdict.err(), "event": event }));
+        println!(
+            "{}",
+            json!({ "verified": verdict.is_ok(), "fault": verdict.err(), "event": event })
+        );
     } else {
         let mark = match verdict {
             Ok(()) => style("✔ verified").green().to_string(),

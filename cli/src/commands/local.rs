@@ -17,7 +17,8 @@ use crate::{
 pub async fn dev(context: &Context, args: args::Dev) -> Result<Exit, Error> {
     let config = Config::read(&context.env, args.data, args.listen, context.api_key.clone())
         .map_err(|faults| Error::Usage(faults.to_string()))?;
-    let stop = shutdown::on_signal().map_err(|error| Error::here("listening for signals", error))?;
+    let stop =
+        shutdown::on_signal().map_err(|error| Error::here("listening for signals", error))?;
     let data = config.data.clone();
     let dev = Dev::open(config, stop.clone()).await?;
     let (url, key) = (&dev.url, dev.api_key.expose_secret());
@@ -32,7 +33,9 @@ pub async fn dev(context: &Context, args: args::Dev) -> Result<Exit, Error> {
         );
     }
     eprintln!("\nIn another terminal:");
-    eprintln!("  buildfleet submit --watch \"a REST API for a book library with authors and loans\"");
+    eprintln!(
+        "  buildfleet submit --watch \"a REST API for a book library with authors and loans\""
+    );
     eprintln!("  curl -H 'Authorization: Bearer {key}' {url}v1/builds");
     eprintln!("\nCtrl-C stops it; nothing is lost.");
     dev.run().await?;
@@ -62,10 +65,8 @@ pub async fn run(context: &Context, args: args::Run) -> Result<Exit, Error> {
     let interrupted =
         shutdown::on_signal().map_err(|error| Error::here("listening for signals", error))?;
     let dev = Dev::open(config, stop.clone()).await?;
-    let address = Address {
-        url: dev.url.clone(),
-        api_key: Some(dev.api_key.expose_secret().to_owned()),
-    };
+    let address =
+        Address { url: dev.url.clone(), api_key: Some(dev.api_key.expose_secret().to_owned()) };
     let client = Client::new(address)?;
     let built = async {
         let built = tokio::select! {

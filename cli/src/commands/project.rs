@@ -15,11 +15,7 @@ use crate::{
 /// The largest file that is taken out of an archive; the fleet keeps none larger.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-pub async fn download(
-    context: &Context,
-    build: &str,
-    out: Option<PathBuf>,
-) -> Result<Exit, Error> {
+pub async fn download(context: &Context, build: &str, out: Option<PathBuf>) -> Result<Exit, Error> {
     let client = context.client()?;
     let out = out.unwrap_or_else(|| Path::new("projects").join(build));
     let files = write(&client, build, &out).await?;
@@ -41,10 +37,8 @@ pub async fn write(client: &Client, build: &str, out: &Path) -> Result<usize, Er
     let archive = client.archive(build).await?;
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
     fs::create_dir_all(parent.unwrap_or(Path::new("."))).map_err(here)?;
-    let half = out.with_file_name(format!(
-        ".{}.half",
-        out.file_name().unwrap_or_default().to_string_lossy()
-    ));
+    let half = out
+        .with_file_name(format!(".{}.half", out.file_name().unwrap_or_default().to_string_lossy()));
     if half.exists() {
         fs::remove_dir_all(&half).map_err(here)?;
     }

@@ -125,7 +125,9 @@ pub enum Refusal {
     Cycle { cycles: Vec<Vec<String>> },
     #[error("the task {task:?} would write {path:?}: {why}")]
     Path { task: String, path: String, why: &'static str },
-    #[error("the tasks {first:?} and {second:?} both write {path:?} and neither waits for the other")]
+    #[error(
+        "the tasks {first:?} and {second:?} both write {path:?} and neither waits for the other"
+    )]
     Contended { path: String, first: String, second: String },
     #[error("the task {task:?} has a {field} that is not as it must be: {why}")]
     Field { task: String, field: &'static str, why: &'static str },
@@ -168,8 +170,9 @@ impl Draft {
         let cycles = self.named(cycles);
         let priorities: Vec<u8> = self.tasks.iter().map(|task| task.priority).collect();
         let line = cycles::in_a_line(&priorities);
-        let waits_for: Vec<Vec<usize>> =
-            (0..self.tasks.len()).map(|index| line.get(&index).copied().into_iter().collect()).collect();
+        let waits_for: Vec<Vec<usize>> = (0..self.tasks.len())
+            .map(|index| line.get(&index).copied().into_iter().collect())
+            .collect();
         self.check_paths(&waits_for)?;
         Ok(self.assemble(waits_for, cycles))
     }
@@ -341,8 +344,13 @@ pub fn check_path(path: &str) -> Result<(), &'static str> {
     if path.starts_with('/') {
         return Err("a path is relative to the project");
     }
-    if path.chars().any(|c| c.is_control() || matches!(c, '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|')) {
-        return Err("a path has no control characters, backslashes or characters that a file system refuses");
+    if path
+        .chars()
+        .any(|c| c.is_control() || matches!(c, '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|'))
+    {
+        return Err(
+            "a path has no control characters, backslashes or characters that a file system refuses",
+        );
     }
     if path.eq_ignore_ascii_case(MANIFEST) {
         return Err("this path is kept for the manifest of the archive");
@@ -355,7 +363,9 @@ pub fn check_path(path: &str) -> Result<(), &'static str> {
                 return Err("a path does not reach into a repository's own folder");
             }
             _ if segment.ends_with(['.', ' ']) || segment.starts_with(' ') => {
-                return Err("a segment does not begin with a blank or end with a blank or full stop");
+                return Err(
+                    "a segment does not begin with a blank or end with a blank or full stop",
+                );
             }
             _ => {}
         }
@@ -416,7 +426,8 @@ mod tests {
 
     #[test]
     fn a_plan_knows_its_edges_and_its_longest_chain() {
-        let plan = Draft::of("fetch -> build -> ship, fetch -> lint, lint -> ship").into_plan().unwrap();
+        let plan =
+            Draft::of("fetch -> build -> ship, fetch -> lint, lint -> ship").into_plan().unwrap();
 
         let waits: Vec<_> = plan.tasks.iter().map(|planned| planned.waits_for.clone()).collect();
         assert_eq!(waits, [vec![], vec![0], vec![1, 3], vec![0]]);
@@ -440,7 +451,10 @@ mod tests {
         let refusal = draft.clone().into_plan().unwrap_err();
         let plan = draft.into_straightened_plan().unwrap();
 
-        assert_eq!(refusal, Refusal::Cycle { cycles: vec![vec!["a".into(), "b".into(), "c".into()]] });
+        assert_eq!(
+            refusal,
+            Refusal::Cycle { cycles: vec![vec!["a".into(), "b".into(), "c".into()]] }
+        );
         assert_eq!(plan.straightened, [["a", "b", "c"]]);
         let waits: Vec<_> = plan.tasks.iter().map(|planned| planned.waits_for.clone()).collect();
         assert_eq!(waits, [vec![], vec![0], vec![1], vec![2]]);
@@ -462,12 +476,28 @@ mod tests {
 
     #[test]
     fn a_path_stays_inside_the_project() {
-        for path in ["app/main.py", ".github/workflows/ci.yml", "docs/Über uns.md", ".env.example"] {
+        for path in ["app/main.py", ".github/workflows/ci.yml", "docs/Über uns.md", ".env.example"]
+        {
             assert_eq!(check_path(path), Ok(()), "{path}");
         }
         for path in [
-            "", "/etc/passwd", "../up", "a/../b", "a//b", "a/", "./a", "a\\b", "c:x", ".git/hooks/x",
-            "manifest.SHA256", "a/.GIT/config", "nul\0", "a ", " a", "a./b", "line\nbreak",
+            "",
+            "/etc/passwd",
+            "../up",
+            "a/../b",
+            "a//b",
+            "a/",
+            "./a",
+            "a\\b",
+            "c:x",
+            ".git/hooks/x",
+            "manifest.SHA256",
+            "a/.GIT/config",
+            "nul\0",
+            "a ",
+            " a",
+            "a./b",
+            "line\nbreak",
         ] {
             assert!(check_path(path).is_err(), "{path:?}");
         }

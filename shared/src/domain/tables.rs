@@ -30,8 +30,16 @@ fn a_task_does_exactly_what_its_table_says() {
     table!(
         task,
         [
-            DependenciesMet, DependencyLost, Claimed, GivenBack, AttemptSucceeded,
-            AttemptFailed(RETRY), AttemptFailed(GiveUp), BuildCancelled, BuildFailed, Retried,
+            DependenciesMet,
+            DependencyLost,
+            Claimed,
+            GivenBack,
+            AttemptSucceeded,
+            AttemptFailed(RETRY),
+            AttemptFailed(GiveUp),
+            BuildCancelled,
+            BuildFailed,
+            Retried,
         ],
         [
             (Pending, DependenciesMet, Ready),
@@ -61,9 +69,20 @@ fn a_build_does_exactly_what_its_table_says() {
     table!(
         build,
         [
-            Claimed, GivenBack, PlanningFailed(RETRY), PlanningFailed(GiveUp), PlanAdopted,
-            PlanProposed, PlanApproved, PlanRejected, AllTasksCompleted, SomeTasksLost, Cancelled,
-            DeadlinePassed, Retried { planned: false }, Retried { planned: true },
+            Claimed,
+            GivenBack,
+            PlanningFailed(RETRY),
+            PlanningFailed(GiveUp),
+            PlanAdopted,
+            PlanProposed,
+            PlanApproved,
+            PlanRejected,
+            AllTasksCompleted,
+            SomeTasksLost,
+            Cancelled,
+            DeadlinePassed,
+            Retried { planned: false },
+            Retried { planned: true },
         ],
         [
             (Queued, Claimed, Planning),
@@ -99,7 +118,11 @@ fn a_delivery_does_exactly_what_its_table_says() {
     table!(
         delivery,
         [
-            Claimed, GivenBack, AttemptSucceeded, AttemptFailed(RETRY), AttemptFailed(GiveUp),
+            Claimed,
+            GivenBack,
+            AttemptSucceeded,
+            AttemptFailed(RETRY),
+            AttemptFailed(GiveUp),
             Redelivered,
         ],
         [

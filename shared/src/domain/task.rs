@@ -71,10 +71,9 @@ impl State {
             (InProgress, Trigger::AttemptSucceeded) => Completed,
             (InProgress, Trigger::AttemptFailed(Verdict::Retry { .. })) => Ready,
             (InProgress, Trigger::AttemptFailed(Verdict::GiveUp)) => Failed,
-            (
-                Pending | Ready | InProgress,
-                Trigger::BuildCancelled | Trigger::BuildFailed,
-            ) => Cancelled,
+            (Pending | Ready | InProgress, Trigger::BuildCancelled | Trigger::BuildFailed) => {
+                Cancelled
+            }
             // Whether it may run at once is decided by what it depends on.
             (Failed | Skipped | Cancelled, Trigger::Retried) => Pending,
             (state, trigger) => {

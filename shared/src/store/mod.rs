@@ -217,12 +217,8 @@ pub trait Store: Send + Sync + 'static {
     async fn lapse_all(&self) -> Result<u64, Error>;
 
     /// Settles a lapsed lease of any kind as lost, if it is still lapsed; else `Fenced`.
-    async fn settle_lost(
-        &self,
-        fence: Fence,
-        policy: &Policy,
-        jitter: Jitter,
-    ) -> Result<(), Error>;
+    async fn settle_lost(&self, fence: Fence, policy: &Policy, jitter: Jitter)
+    -> Result<(), Error>;
 
     /// Ends what waited too long: proposed plans past their time are rejected with the stop code
     /// `plan_not_approved` (S2-57: "Plan not approved within timeout period"), and builds past their
@@ -234,7 +230,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Events of a build with a sequence number above `after`, ascending. Numbers begin at 1 and have
     /// no gaps. `NotFound` if the build is unknown.
-    async fn events(&self, build: BuildId, after: u64, limit: u32) -> Result<Vec<EventView>, Error>;
+    async fn events(&self, build: BuildId, after: u64, limit: u32)
+    -> Result<Vec<EventView>, Error>;
 
     // Files.
 
@@ -314,9 +311,14 @@ pub trait Store: Send + Sync + 'static {
 /// How a plan takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Adoption {
-    AtOnce { plan: PlanId },
+    AtOnce {
+        plan: PlanId,
+    },
     /// Once a person has agreed, who has `within` to do so.
-    OnApproval { plan: PlanId, within: Duration },
+    OnApproval {
+        plan: PlanId,
+        within: Duration,
+    },
 }
 
 impl Adoption {

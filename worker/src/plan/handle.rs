@@ -100,7 +100,9 @@ impl PlanWorker {
             Ok(Ok(draft)) => self.check(claim, plan, draft).await,
             Ok(Err(failure)) => Outcome::Failed(failure),
             Err(Error::Fenced) => Outcome::Lost,
-            Err(error) => Outcome::Failed(Failure::transient("store_unavailable", error.to_string())),
+            Err(error) => {
+                Outcome::Failed(Failure::transient("store_unavailable", error.to_string()))
+            }
         }
     }
 
@@ -145,10 +147,9 @@ impl PlanWorker {
             Err(error) => {
                 Outcome::Failed(Failure::transient("store_unavailable", error.to_string()))
             }
-            Ok(()) => Outcome::Failed(Failure::permanent(
-                "circular_dependencies",
-                refusal.to_string(),
-            )),
+            Ok(()) => {
+                Outcome::Failed(Failure::permanent("circular_dependencies", refusal.to_string()))
+            }
         }
     }
 

@@ -66,7 +66,8 @@ impl TaskWorker {
             () = tokio::time::sleep(limit) => Err(Failure::timed_out(limit)),
             () = self.stop.cancelled() => return Some(Outcome::GivenBack),
         };
-        let checked = ran.and_then(|output| inspect::output(&claim.writes, &output).map(|()| output));
+        let checked =
+            ran.and_then(|output| inspect::output(&claim.writes, &output).map(|()| output));
         Some(match checked {
             Ok(output) => Outcome::Succeeded(output),
             Err(failure) => Outcome::Failed(failure),

@@ -99,8 +99,7 @@ impl Model {
     }
 
     fn settle(&mut self, at: usize, outcome: Outcome) -> Settlement {
-        let settlement =
-            self.progress(at).settle(outcome, &Policy::WORK, Jitter::NONE).unwrap();
+        let settlement = self.progress(at).settle(outcome, &Policy::WORK, Jitter::NONE).unwrap();
         self.state[at] = settlement.task;
         self.failures[at] += settlement.failures;
         self.crashes[at] += settlement.crashes;
@@ -164,8 +163,7 @@ fn a_task_is_released_when_the_last_it_waits_for_completes() {
 
 #[test]
 fn a_failed_task_takes_only_what_depends_on_it() {
-    let mut model =
-        Model::new(vec![vec![], vec![0], vec![1], vec![]], OnTaskFailure::Continue);
+    let mut model = Model::new(vec![vec![], vec![0], vec![1], vec![]], OnTaskFailure::Continue);
     model.claim(0);
 
     let settlement = model.settle(0, broken());
@@ -225,8 +223,7 @@ fn a_time_limit_is_told_as_a_timeout() {
 fn planning_that_cannot_succeed_fails_the_build_with_its_reason() {
     let failure = Failure::permanent("brief_refused", "the brief names nothing to build");
 
-    let settlement =
-        settle_planning(&failure, 1, 0, 0, &Policy::WORK, Jitter::NONE).unwrap();
+    let settlement = settle_planning(&failure, 1, 0, 0, &Policy::WORK, Jitter::NONE).unwrap();
 
     assert_eq!(settlement.build, build::State::Failed);
     assert_eq!(settlement.stop.unwrap().message, "the brief names nothing to build");
