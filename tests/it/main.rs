@@ -2,4 +2,5 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets what it did not expect has failed")]
 
 mod store;
+mod queue;
 mod killed;

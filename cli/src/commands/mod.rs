@@ -57,8 +57,8 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
     let context =
         Context { env: Env::of_process(), url: args.url, api_key: args.api_key, json: args.json };
     match args.command {
-        Command::Dev(dev) => local::dev(&context, dev).await,
-        Command::Run(run) => local::run(&context, run).await,
+        Command::Dev(dev) => Box::pin(local::dev(&context, dev)).await,
+        Command::Run(run) => Box::pin(local::run(&context, run)).await,
         Command::Submit(submit) => builds::submit(&context, submit).await,
         Command::Watch { build } => builds::watch(&context, &build).await,
         Command::List(list) => builds::list(&context, list).await,
