@@ -21,7 +21,10 @@ pub mod serve;
 
 use std::{sync::Arc, time::Instant};
 
-use buildfleet::{queue::Queue, store::Store};
+use buildfleet::{
+    queue::{Queue, relay::Nudge},
+    store::Store,
+};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -38,8 +41,9 @@ pub struct Api(Arc<Parts>);
 pub struct Parts {
     pub store: Arc<dyn Store>,
     pub queue: Arc<dyn Queue>,
-    /// Tells the relay that something was put into the outbox. Only haste.
-    pub nudge: Arc<dyn Fn() + Send + Sync>,
+    /// Tells the relay that something was put into the outbox, and us that the log may have grown. Only
+    /// haste.
+    pub nudge: Nudge,
     pub settings: Settings,
     /// Cancelled when the process stops; streams end then.
     pub stop: CancellationToken,
@@ -72,7 +76,7 @@ impl Api {
     pub fn new(
         store: Arc<dyn Store>,
         queue: Arc<dyn Queue>,
-        nudge: Arc<dyn Fn() + Send + Sync>,
+        nudge: Nudge,
         settings: Settings,
         stop: CancellationToken,
     ) -> Self {

@@ -1,6 +1,6 @@
 //! The HTTP API of a fleet. Any number of replicas.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{net::SocketAddr, process::ExitCode};
 
 use anyhow::Context as _;
 use api::{Api, config::Config};
@@ -52,11 +52,10 @@ async fn run(
     let listener =
         TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
     let (member, relay) = Member::new(store, queue, "buildfleet-api", stop.clone());
-    let nudge = member.nudge.clone();
     let api = Api::new(
         member.store,
         member.queue,
-        Arc::new(move || nudge.nudge()),
+        member.nudge,
         config.settings(config.keys.clone()),
         stop.clone(),
     );

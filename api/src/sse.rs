@@ -14,6 +14,7 @@ use std::{
 use axum::response::sse::Event as Frame;
 use buildfleet::{
     domain::id::BuildId,
+    queue::relay::Nudge,
     store::{self, EventView},
 };
 use futures_util::{Stream, stream};
@@ -23,6 +24,8 @@ use crate::{Api, wire};
 
 /// How old what one knows of a log may be. A person does not notice; a database hardly does.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long to wait for more after a commit of this process, which is heard of at once.
+const MOMENT: Duration = Duration::from_millis(10);
 /// How long to leave a store in peace that does not answer.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How many events a reader pulls at once, and so holds at most.
@@ -60,7 +63,12 @@ impl Tails {
 impl Tail {
     /// Returns when the log reaches beyond `after`. Whoever comes first looks for all: the others wait
     /// for the lock and find the answer fresh.
-    async fn beyond(&self, store: &dyn store::Store, after: u64) -> Result<(), store::Error> {
+    async fn beyond(
+        &self,
+        store: &dyn store::Store,
+        nudge: &Nudge,
+        after: u64,
+    ) -> Result<(), store::Error> {
         loop {
             let wait = {
                 let mut seen = self.seen.lock().await;
@@ -76,7 +84,14 @@ impl Tail {
                     }
                 }
             };
-            tokio::time::sleep(wait).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = nudge.committed() => {
+                    // One look for all the commits of a moment.
+                    tokio::time::sleep(wait.min(MOMENT)).await;
+                    self.seen.lock().await.at = None;
+                }
+            }
         }
     }
 
@@ -150,7 +165,7 @@ impl Reader {
             }
             self.maybe_over = false;
         }
-        self.tail.beyond(store, self.after).await?;
+        self.tail.beyond(store, &self.api.nudge, self.after).await?;
         self.batch = store.events(self.tail.build, self.after, BATCH).await?.into();
         Ok(false)
     }

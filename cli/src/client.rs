@@ -171,7 +171,11 @@ async fn refused(response: Response) -> Error {
     let mut message = error["message"]
         .as_str()
         .map_or_else(|| format!("the API answered {status}"), ToOwned::to_owned);
-    for fault in error["detail"]["fields"].as_array().into_iter().flatten() {
+    let faults = error["detail"]["fields"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if !faults.is_empty() {
+        message = "the request is not as it should be:".to_owned();
+    }
+    for fault in faults {
         let part = |name: &str| fault[name].as_str().unwrap_or_default().to_owned();
         message += &format!("\n  {}: {}", part("field"), part("message"));
     }

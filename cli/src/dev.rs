@@ -161,11 +161,10 @@ impl Dev {
     /// Runs until stopped, then lets what runs come to an end for a while.
     pub async fn run(self) -> Result<(), Error> {
         let member = self.member.clone();
-        let nudge = member.nudge.clone();
         let api = api::Api::new(
             Arc::clone(&member.store),
             Arc::clone(&member.queue),
-            Arc::new(move || nudge.nudge()),
+            member.nudge.clone(),
             self.config.api.settings(vec![self.api_key.clone()]),
             member.stop.clone(),
         );

@@ -91,6 +91,6 @@ pub async fn redeliver(
 ) -> Result<(StatusCode, Json<Delivery>), Error> {
     query.finish()?;
     let delivery = api.store.redeliver(id).await?;
-    (api.nudge)();
+    api.nudge.nudge();
     Ok((StatusCode::ACCEPTED, Json(delivery.into())))
 }

@@ -1,13 +1,6 @@
 //! An API with a store of its own, words to call it, and a hand that does the workers' part.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use api::{Api, Settings, Targets};
 use axum::{
@@ -24,7 +17,7 @@ use buildfleet::{
         retry::{Jitter, Policy},
     },
     draw,
-    queue::{Queue, memory::Memory},
+    queue::{Queue, memory::Memory, relay::Nudge},
     store::{Adoption, Store, sqlite::Sqlite},
 };
 use serde_json::{Value, json};
@@ -39,7 +32,7 @@ pub struct Scene {
     pub router: Router,
     pub store: Arc<dyn Store>,
     pub stop: CancellationToken,
-    pub nudges: Arc<AtomicUsize>,
+    pub nudge: Nudge,
     _folder: TempDir,
 }
 
@@ -72,13 +65,9 @@ impl Scene {
         let url = format!("sqlite:{}", folder.path().join("record.db").display());
         let store: Arc<dyn Store> = Arc::new(Sqlite::open(&url).await.unwrap());
         let stop = CancellationToken::new();
-        let nudges = Arc::new(AtomicUsize::new(0));
-        let counted = nudges.clone();
-        let nudge = Arc::new(move || {
-            counted.fetch_add(1, Ordering::Relaxed);
-        });
-        let api = Api::new(store.clone(), queue, nudge, settings, stop.clone());
-        Self { router: api::router(api), store, stop, nudges, _folder: folder }
+        let nudge = Nudge::default();
+        let api = Api::new(store.clone(), queue, nudge.clone(), settings, stop.clone());
+        Self { router: api::router(api), store, stop, nudge, _folder: folder }
     }
 
     /// Calls as it stands, without a key.

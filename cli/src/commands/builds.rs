@@ -222,14 +222,14 @@ fn described(build: &Value, tasks: &Value) -> String {
 
 fn task_row(task: &Value) -> Vec<String> {
     let text = |name: &str| task[name].as_str().unwrap_or_default().to_owned();
-    let failure = match task["failure"]["reason"].as_str() {
+    let failure = match task["error"]["reason"].as_str() {
         Some(reason) if task["state"] != "completed" => format!(": {reason}"),
         _ => String::new(),
     };
     vec![
         text("id"),
         text("state"),
-        task["attempts"].as_u64().unwrap_or(0).to_string(),
+        task["attempt"].as_u64().unwrap_or(0).to_string(),
         text("name") + &failure,
     ]
 }

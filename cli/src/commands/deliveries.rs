@@ -42,15 +42,15 @@ fn row(delivery: &Value) -> Vec<String> {
     vec![
         text("id"),
         text("state"),
-        delivery["attempts"].as_u64().unwrap_or(0).to_string(),
+        delivery["attempt"].as_u64().unwrap_or(0).to_string(),
         text("type"),
         text("url"),
-        delivery["failure"]["reason"].as_str().unwrap_or_default().to_owned(),
+        delivery["error"]["reason"].as_str().unwrap_or_default().to_owned(),
     ]
 }
 
 fn described(delivery: &Value) -> String {
-    let rows: Vec<_> = delivery["attempt_log"]
+    let rows: Vec<_> = delivery["attempts"]
         .as_array()
         .into_iter()
         .flatten()
@@ -62,7 +62,7 @@ fn described(delivery: &Value) -> String {
                 attempt["status"].as_u64().map_or_else(String::new, |status| status.to_string()),
                 attempt["took_ms"].as_i64().map_or_else(String::new, ms),
                 text("started_at"),
-                attempt["failure"]["reason"].as_str().unwrap_or_default().to_owned(),
+                attempt["error"]["reason"].as_str().unwrap_or_default().to_owned(),
             ]
         })
         .collect();

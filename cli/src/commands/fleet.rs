@@ -46,15 +46,15 @@ pub async fn queues(context: &Context) -> Result<Exit, Error> {
             .map(|queue| {
                 vec![
                     queue["name"].as_str().unwrap_or_default().to_owned(),
-                    number(&queue["waiting"]).to_string(),
+                    number(&queue["depth"]).to_string(),
                     number(&queue["delayed"]).to_string(),
                     number(&queue["running"]).to_string(),
-                    age(&queue["oldest_ms"]),
-                    number(&queue["settled_last_minute"]).to_string(),
+                    age(&queue["oldest_age_ms"]),
+                    format!("{:.2}/s", queue["rate_per_sec"].as_f64().unwrap_or(0.0)),
                 ]
             })
             .collect();
-        table(&["QUEUE", "WAITING", "DELAYED", "RUNNING", "OLDEST", "LAST MINUTE"], &rows)
+        table(&["QUEUE", "WAITING", "DELAYED", "RUNNING", "OLDEST", "RATE"], &rows)
     });
     Ok(Exit::Done)
 }

@@ -58,13 +58,26 @@ impl<S: Store + ?Sized> Outbox for S {
     }
 }
 
-/// Wakes a relay after a commit. Cheap to clone, and free to call too often.
+/// Wakes a relay after a commit, and whoever in this process watches the record. Cheap to clone, and
+/// free to call too often.
 #[derive(Debug, Clone, Default)]
-pub struct Nudge(Arc<Notify>);
+pub struct Nudge(Arc<Bells>);
+
+#[derive(Debug, Default)]
+struct Bells {
+    relay: Notify,
+    watchers: Notify,
+}
 
 impl Nudge {
     pub fn nudge(&self) {
-        self.0.notify_one();
+        self.0.relay.notify_one();
+        self.0.watchers.notify_waiters();
+    }
+
+    /// Returns at the next commit that this process makes. Commits of others are not heard of.
+    pub async fn committed(&self) {
+        self.0.watchers.notified().await;
     }
 }
 
@@ -125,7 +138,7 @@ impl<O: Outbox + ?Sized> Relay<O> {
             tokio::select! {
                 () = stop.cancelled() => return,
                 // A nudge does not make whoever is silent answer sooner.
-                () = self.nudge.0.notified(), if !deaf => {}
+                () = self.nudge.0.relay.notified(), if !deaf => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
