@@ -8,6 +8,7 @@ pub mod task;
 pub mod generate;
 pub mod inspect;
 pub mod lease;
+pub mod panic;
 pub mod sweep;
 pub mod config;
 pub mod program;

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::planner::{Drafted, Partials, Planner};
-use crate::lease;
+use crate::{lease, panic};
 
 /// What it takes to plan builds.
 pub struct PlanWorker {
@@ -108,7 +108,7 @@ impl PlanWorker {
 
     async fn draft(&self, brief: &Brief, partials: Partials) -> Result<Draft, Failure> {
         // The channel closes with the planner's end of it, and that ends the telling.
-        self.planner.draft(brief, partials).await
+        panic::caught("planner_panicked", self.planner.draft(brief, partials)).await
     }
 
     /// Puts what was drafted so far into the log, while the rest is being drafted.

@@ -19,7 +19,7 @@ use buildfleet::{
 use tokio_util::sync::CancellationToken;
 
 use super::runner::Runner;
-use crate::{inspect, lease};
+use crate::{inspect, lease, panic};
 
 /// What it takes to run tasks.
 pub struct TaskWorker {
@@ -59,7 +59,7 @@ impl TaskWorker {
     async fn attempt(&self, claim: &TaskClaim) -> Option<Outcome> {
         let limit = self.limit(claim);
         let ran = tokio::select! {
-            ran = self.runner.run(claim) => ran,
+            ran = panic::caught("runner_panicked", self.runner.run(claim)) => ran,
             lease::Lost = lease::keep(&*self.store, claim.fence(), self.holder, self.lease) => {
                 return None;
             }
