@@ -4,3 +4,8 @@
 mod store;
 mod queue;
 mod killed;
+mod lifecycle;
+mod dependencies;
+mod retries;
+mod approval;
+mod cancel;

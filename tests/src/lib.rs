@@ -1,3 +1,10 @@
-//! The fleet under test.
+//! The fleet under test: the fleet itself, the servers it stands on, and all that it meets outside.
+
+// What is wrong in here is a failed test.
+#![allow(clippy::unwrap_used)]
 
 pub mod servers;
+pub mod fleet;
+pub mod planners;
+pub mod runners;
+pub mod receiver;

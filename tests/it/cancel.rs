@@ -1,0 +1,80 @@
+//! A client does not want a build any more.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::json;
+use tests::{
+    fleet::{Footing, Setup},
+    planners::{self, Step},
+    runners::{Act, Scripted, Went},
+};
+
+tests::on_both_footings!(
+    a_cancelled_build_stops_under_its_holder,
+    a_build_is_cancelled_while_it_is_planned,
+    a_cancelled_build_may_be_retried,
+);
+
+async fn a_cancelled_build_stops_under_its_holder(footing: Footing) {
+    let runner = Arc::new(Scripted::new().on("b", [Act::Hang]));
+    let mut setup = Setup::on(footing).runner(&runner);
+    // How soon the holder hears of it.
+    setup.tasks.lease = Duration::from_millis(600);
+    let fleet = setup.start().await;
+    let build = fleet.submit(json!({ "prompt": "a -> b -> c" })).await;
+    fleet.until("b runs", async || runner.count("b", Went::Begun) == 1).await;
+
+    let cancelled = fleet.done(&format!("/v1/builds/{build}/cancel")).await;
+    let log = fleet.events(&build).await;
+    fleet.until("its holder has stopped", async || runner.count("b", Went::BrokenOff) == 1).await;
+
+    assert_eq!(cancelled["state"], "cancelled");
+    let kinds: Vec<_> = log.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds[kinds.len() - 3..], ["task_cancelled", "task_cancelled", "build_cancelled"]);
+    let b = fleet.task(&build, "b").await;
+    assert_eq!(b["state"], "cancelled");
+    assert_eq!(b["attempts"][0]["state"], "cancelled");
+    assert_eq!(runner.count("c", Went::Begun), 0);
+    // Another build through the same worker shows that it has nothing left to write for this one.
+    let other = fleet.submit(json!({ "prompt": "x" })).await;
+    fleet.until_state(&other, "completed").await;
+    assert_eq!(fleet.events(&build).await, log);
+    let files = fleet.look(&format!("/v1/builds/{build}/files")).await;
+    assert_eq!(files["files"].as_array().unwrap().len(), 1);
+    let again = fleet.done(&format!("/v1/builds/{build}/cancel")).await;
+    assert_eq!(again["state"], "cancelled");
+}
+
+async fn a_build_is_cancelled_while_it_is_planned(footing: Footing) {
+    let planner = Arc::new(planners::Scripted::of([Step::Hang]));
+    let mut setup = Setup::on(footing).planner(&planner);
+    setup.plans.lease = Duration::from_millis(600);
+    setup.plans.slots = 1;
+    let fleet = setup.start().await;
+    let build = fleet.submit(json!({ "prompt": "a" })).await;
+    fleet.until("it is planned", async || planner.asked() == 1).await;
+
+    fleet.done(&format!("/v1/builds/{build}/cancel")).await;
+
+    // The only slot is free again.
+    let other = fleet.submit(json!({ "prompt": "b" })).await;
+    fleet.until_state(&other, "completed").await;
+    assert_eq!(fleet.kinds(&build).await, ["build_started", "build_cancelled"]);
+}
+
+async fn a_cancelled_build_may_be_retried(footing: Footing) {
+    let runner = Arc::new(Scripted::new().on("a", [Act::Hang]));
+    let mut setup = Setup::on(footing).runner(&runner);
+    setup.tasks.lease = Duration::from_millis(600);
+    let fleet = setup.start().await;
+    let build = fleet.submit(json!({ "prompt": "a -> b" })).await;
+    fleet.until("a runs", async || runner.count("a", Went::Begun) == 1).await;
+
+    fleet.done(&format!("/v1/builds/{build}/cancel")).await;
+    fleet.done(&format!("/v1/builds/{build}/retry")).await;
+    fleet.until_state(&build, "completed").await;
+
+    // Whoever ran the first attempt wrote nothing.
+    let file = fleet.get(&format!("/v1/builds/{build}/files/a.txt")).await;
+    assert_eq!(file.body, b"a by attempt 2\n");
+}
