@@ -265,9 +265,8 @@ impl Fleet {
             version: "0.0.0".to_owned(),
         };
         self.program("buildfleet-api", |member| async move {
-            let nudge = member.nudge.clone();
-            let nudge = Arc::new(move || nudge.nudge());
-            let api = Api::new(member.store, member.queue, nudge, settings, member.stop.clone());
+            let stop = member.stop.clone();
+            let api = Api::new(member.store, member.queue, member.nudge, settings, stop);
             api::serve(listener, api::router(api), member.stop).await.expect("the port is ours");
         })
         .await
