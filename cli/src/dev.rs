@@ -24,7 +24,7 @@ use url::Url;
 use worker::{
     config::{PlanConfig, TaskConfig},
     plan::planner::by_rules::Rules,
-    sweep,
+    sweep::{self, Sweep},
     task::runner::template::Template,
 };
 
@@ -121,6 +121,8 @@ impl Dev {
     pub async fn open(config: Config, stop: CancellationToken) -> Result<Self, Error> {
         telemetry::init(&config.logging).map_err(|error| Error::Usage(error.to_string()))?;
         let lock = lock(&config.data)?;
+        // A process that was killed leaves its note; nobody shall knock where it was.
+        Note::remove(&config.data);
         let api_key = match &config.api_key {
             Some(key) => key.clone(),
             None => own_key(&config.data)?,
@@ -176,7 +178,12 @@ impl Dev {
                 self.config.plans.serve(&member, Arc::new(Rules)),
                 self.config.tasks.serve(&member, Arc::new(Template)),
                 self.config.webhooks.serve(&member),
-                sweep::run(Arc::clone(&member.store), member.nudge.clone(), member.stop.clone()),
+                sweep::run(
+                    Sweep::ALONE,
+                    Arc::clone(&member.store),
+                    member.nudge.clone(),
+                    member.stop.clone(),
+                ),
             )
         };
         let stopping = async {

@@ -9,3 +9,4 @@ mod dependencies;
 mod retries;
 mod approval;
 mod cancel;
+mod chaos;

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use worker::{
     config::{PlanConfig, TaskConfig},
     plan::{handle::Approval, planner::Planner},
-    sweep,
+    sweep::{self, Sweep},
     task::runner::Runner,
 };
 
@@ -275,8 +275,12 @@ impl Fleet {
     pub async fn start_plan_worker(&self) -> Program {
         let (config, planner) = (self.setup.plans.clone(), Arc::clone(&self.setup.planner));
         self.program("plan-worker", |member| async move {
-            let sweeping =
-                sweep::run(Arc::clone(&member.store), member.nudge.clone(), member.stop.clone());
+            let sweeping = sweep::run(
+                Sweep::FLEET,
+                Arc::clone(&member.store),
+                member.nudge.clone(),
+                member.stop.clone(),
+            );
             tokio::join!(config.serve(&member, planner), sweeping);
         })
         .await
@@ -285,8 +289,12 @@ impl Fleet {
     pub async fn start_task_worker(&self) -> Program {
         let (config, runner) = (self.setup.tasks.clone(), Arc::clone(&self.setup.runner));
         self.program("task-worker", |member| async move {
-            let sweeping =
-                sweep::run(Arc::clone(&member.store), member.nudge.clone(), member.stop.clone());
+            let sweeping = sweep::run(
+                Sweep::FLEET,
+                Arc::clone(&member.store),
+                member.nudge.clone(),
+                member.stop.clone(),
+            );
             tokio::join!(config.serve(&member, runner), sweeping);
         })
         .await
@@ -312,7 +320,7 @@ impl Fleet {
     /// Makes time pass: everything in the record grows older, and whoever waits looks again.
     pub async fn age(&self, by: Duration) {
         self.store.age(by).await;
-        sweep::once(&*self.record()).await.expect("the store answers");
+        sweep::once(Sweep::FLEET, &*self.record()).await.expect("the store answers");
         for nudge in self.nudges.lock().unwrap().iter() {
             nudge.nudge();
         }

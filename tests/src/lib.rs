@@ -8,3 +8,7 @@ pub mod fleet;
 pub mod planners;
 pub mod runners;
 pub mod receiver;
+pub mod seed;
+pub mod patience;
+pub mod programs;
+pub mod client;

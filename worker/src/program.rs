@@ -10,7 +10,7 @@ use buildfleet::{
 };
 use secrecy::ExposeSecret as _;
 
-use crate::sweep;
+use crate::sweep::{self, Sweep};
 
 /// Reads the settings, joins the fleet and works until a signal comes. Exit code 2: a setting is not
 /// as it must be; 1: the store or the queue could not be opened.
@@ -56,7 +56,7 @@ async fn join<C>(
     let worked = async {
         tokio::join!(
             work(member.clone(), config),
-            sweep::run(store, member.nudge.clone(), stop.clone()),
+            sweep::run(Sweep::FLEET, store, member.nudge.clone(), stop.clone()),
         );
     };
     Member::run(relay, worked).await;

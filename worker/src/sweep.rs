@@ -18,10 +18,25 @@ pub const PERIOD: Duration = Duration::from_secs(1);
 /// How much one pass settles; the next begins at once if there was more.
 const BATCH: u32 = 200;
 
+/// What is thought of work that lost its holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sweep {
+    work: Policy,
+    deliveries: Policy,
+}
+
+impl Sweep {
+    /// Where many processes hold work, work that loses one after the other is taken for the cause.
+    pub const FLEET: Sweep = Sweep { work: Policy::WORK, deliveries: Policy::DELIVERY };
+    /// Where all of it is one process, which may be killed at any instant and as often as one likes.
+    pub const ALONE: Sweep =
+        Sweep { work: Policy::WORK.alone(), deliveries: Policy::DELIVERY.alone() };
+}
+
 /// Sweeps until stopped. A store that does not answer is asked again a period later.
-pub async fn run(store: Arc<dyn Store>, nudge: Nudge, stop: CancellationToken) {
+pub async fn run(sweep: Sweep, store: Arc<dyn Store>, nudge: Nudge, stop: CancellationToken) {
     loop {
-        let pause = match once(&*store).await {
+        let pause = match once(sweep, &*store).await {
             Ok(0) => PERIOD,
             Ok(settled) => {
                 tracing::info!(settled, "swept lapsed leases and overdue builds");
@@ -41,12 +56,12 @@ pub async fn run(store: Arc<dyn Store>, nudge: Nudge, stop: CancellationToken) {
 }
 
 /// One pass; answers with how much it settled.
-pub async fn once(store: &dyn Store) -> Result<u32, Error> {
+pub async fn once(sweep: Sweep, store: &dyn Store) -> Result<u32, Error> {
     let mut settled = store.end_overdue(BATCH).await?;
     for fence in store.lapsed(BATCH).await? {
         let policy = match fence.job {
-            Job::Plan(_) | Job::Task(_) => &Policy::WORK,
-            Job::Delivery(_) => &Policy::DELIVERY,
+            Job::Plan(_) | Job::Task(_) => &sweep.work,
+            Job::Delivery(_) => &sweep.deliveries,
         };
         match store.settle_lost(fence, policy, draw::jitter()).await {
             Ok(()) => {

@@ -46,6 +46,14 @@ impl Policy {
         delay_max: Duration::from_secs(60),
     };
 
+    /// The same for a fleet that is one process. Whoever ends that process, by hand or by the power
+    /// switch, loses all it holds, so a loss says next to nothing about the work. The bound remains
+    /// for work that ends its process whenever it is tried.
+    #[must_use]
+    pub const fn alone(self) -> Policy {
+        Policy { crashes_max: 100, ..self }
+    }
+
     /// Decides what follows a failure. `failures` and `crashes` count this one.
     pub fn judge(&self, kind: FailureKind, failures: u32, crashes: u32, jitter: Jitter) -> Verdict {
         match kind {
@@ -121,6 +129,15 @@ mod tests {
         assert_eq!(judge(1), Verdict::Retry { after: Duration::ZERO });
         assert_eq!(judge(2), Verdict::Retry { after: Duration::ZERO });
         assert_eq!(judge(3), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn one_process_may_be_killed_far_more_often_but_not_for_ever() {
+        let policy = Policy::WORK.alone();
+        let judge = |crashes| policy.judge(FailureKind::Lost, 0, crashes, Jitter::NONE);
+
+        assert_eq!(judge(99), Verdict::Retry { after: Duration::ZERO });
+        assert_eq!(judge(100), Verdict::GiveUp);
     }
 
     proptest! {

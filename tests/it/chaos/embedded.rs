@@ -1,0 +1,193 @@
+//! `buildfleet dev` on one folder, killed again and again.
+
+use std::{collections::HashSet, fs, path::PathBuf, time::Duration};
+
+use api::auth::TENANT;
+use buildfleet::{
+    domain::{brief::Brief, build},
+    draw,
+    store::{NewBuild, Store as _, sqlite::Sqlite},
+};
+use rand::RngExt;
+use serde_json::Value;
+use tempfile::TempDir;
+use tests::{
+    client::{Client, Post},
+    patience::until_some,
+    programs::{self, Program},
+    receiver::Receiver,
+    seed,
+};
+use worker::sweep::{self, Sweep};
+
+use super::{
+    PROMPTS,
+    record::{self, Reference},
+};
+
+const KILLS: u32 = 20;
+/// Far longer than it takes on a busy machine.
+const UP_WITHIN: Duration = Duration::from_secs(30);
+const DONE_WITHIN: Duration = Duration::from_secs(60);
+
+/// A folder on which at most one fleet runs.
+pub struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder for the test") }
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub fn start(&self) -> Program {
+        let data = self.data();
+        let mut command = programs::command("buildfleet", &[]);
+        command.args(["dev", "--listen", "127.0.0.1:0", "--data"]).arg(data);
+        Program::start(command, "dev", self.folder.path())
+    }
+
+    /// Address and key as the running process tells them. Whoever reads the note never finds half of
+    /// one.
+    pub async fn note(&self, dev: &Program) -> (String, String) {
+        until_some("the fleet is up", UP_WITHIN, async || {
+            let note = fs::read(self.data().join("dev.json")).ok()?;
+            let note: Value = serde_json::from_slice(&note).expect("a whole note");
+            let text = |name: &str| note[name].as_str().expect("a text").to_owned();
+            (note["pid"] == dev.id()).then(|| (text("url"), text("api_key")))
+        })
+        .await
+    }
+
+    pub async fn store(&self) -> Sqlite {
+        let file = self.data().join("buildfleet.db");
+        Sqlite::open(&format!("sqlite:{}", file.display())).await.expect("the record opens")
+    }
+}
+
+/// What a fleet makes of all prompts that nobody disturbs.
+pub async fn undisturbed() -> Reference {
+    let place = Place::new();
+    let dev = place.start();
+    let (url, key) = place.note(&dev).await;
+    let client = Client::new();
+    for (number, prompt) in PROMPTS.into_iter().enumerate() {
+        let post = Post { prompt, key: format!("undisturbed-{number}"), webhook: None };
+        client.submit(&url, &key, &post).await;
+    }
+    let store = place.store().await;
+    record::at_rest(&store, DONE_WITHIN).await;
+    dev.kill();
+    let mut reference = Reference::new();
+    for build in record::builds(&store).await {
+        let files = record::files(&store, build.id).await;
+        assert!(10 < files.len(), "{}: {:?}", build.brief.prompt, files.keys());
+        reference.insert(build.brief.prompt, files);
+    }
+    reference
+}
+
+/// A client that does not give up: what was not answered is posted again, under the same key.
+struct Work {
+    client: Client,
+    posts: Vec<Post>,
+    submitted: HashSet<String>,
+}
+
+impl Work {
+    fn new(webhook: &str) -> Self {
+        let post = |(number, prompt): (usize, &&'static str)| Post {
+            prompt,
+            key: format!("post-{number}"),
+            webhook: Some(webhook.to_owned()),
+        };
+        let posts = PROMPTS.iter().cycle().take(16).enumerate().map(post).collect();
+        Self { client: Client::new(), posts, submitted: HashSet::new() }
+    }
+
+    /// Posts some of what is left. Dropped at any point, it has lost nothing.
+    async fn post(&mut self, url: &str, key: &str, most: usize) {
+        for _ in 0..most {
+            let Some(post) = self.posts.last() else { return };
+            let build = self.client.submit(url, key, post).await;
+            self.submitted.insert(build);
+            self.posts.pop();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_in_one_process_survives_twenty_kills() {
+    let mut dice = seed::dice();
+    let reference = undisturbed().await;
+    let receiver = Receiver::start().await;
+    let place = Place::new();
+    let mut work = Work::new(&receiver.url());
+    let mut keys = HashSet::new();
+    let mut interrupted = 0;
+
+    for kill in 0..KILLS {
+        let dev = place.start();
+        if dice.random_bool(0.2) {
+            // While it comes up: nobody can know how far it got.
+            tokio::time::sleep(Duration::from_millis(dice.random_range(0..100))).await;
+        } else {
+            let (url, key) = place.note(&dev).await;
+            let instant = Duration::from_micros(dice.random_range(0..300_000));
+            tokio::select! {
+                () = async { work.post(&url, &key, 1).await; std::future::pending().await } => {}
+                () = tokio::time::sleep(instant) => {}
+            }
+            keys.insert(key);
+        }
+        dev.kill();
+        // Not every time: to look is to mend what the next start should find as the kill left it.
+        if kill % 4 == 3 {
+            let store = place.store().await;
+            assert_eq!(store.contradictions().await.unwrap(), []);
+            record::assert_no_claim_without_receipt(&store, &receiver).await;
+            interrupted += record::unfinished(&store).await;
+        }
+    }
+    let dev = place.start();
+    let (url, key) = place.note(&dev).await;
+    keys.insert(key.clone());
+    work.post(&url, &key, usize::MAX).await;
+    record::at_rest(&place.store().await, DONE_WITHIN).await;
+    dev.kill();
+
+    let store = place.store().await;
+    let submitted = work.submitted.iter().map(|id| id.parse().unwrap()).collect();
+    assert_eq!(store.contradictions().await.unwrap(), []);
+    record::assert_all_done_once(&store, &submitted, &reference).await;
+    record::assert_all_told_in_order(&store, &receiver).await;
+    assert_eq!(keys.len(), 1, "the folder changed its key");
+    assert!(0 < interrupted, "no kill met a build at work");
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_twenty_times_while_planning_plans_once_more() {
+    let place = Place::new();
+    let store = place.store().await;
+    let new = NewBuild {
+        id: draw::id(),
+        tenant: TENANT.to_owned(),
+        brief: Brief::of("a to-do list"),
+        idempotency: None,
+        webhook: None,
+    };
+    let build = store.submit(new).await.unwrap().build().id;
+
+    for _ in 0..KILLS {
+        let claim = store.claim_build(build, draw::id(), Duration::from_secs(60)).await.unwrap();
+        assert!(claim.is_some(), "{:?}", store.build(build).await.unwrap());
+        store.lapse_all().await.unwrap();
+        sweep::once(Sweep::ALONE, &store).await.unwrap();
+    }
+
+    assert_eq!(store.build(build).await.unwrap().state, build::State::Queued);
+}
