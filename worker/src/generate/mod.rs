@@ -26,7 +26,7 @@ pub struct Part {
     pub description: String,
     pub phase: Phase,
     pub operation: Operation,
-    /// The role that does it; see `roles`. One of the ids of `ROLES`.
+    /// The role that does it: an id of `plan::roles::ROLES`.
     pub role: &'static str,
     /// 1 runs first. At most 2: the build cannot do without it.
     pub priority: u8,
