@@ -10,3 +10,5 @@ mod retries;
 mod approval;
 mod cancel;
 mod chaos;
+mod webhooks;
+mod standardwebhooks;

@@ -512,13 +512,17 @@ impl Fleet {
         all
     }
 
-    /// Waits until everything is told that there is to tell of a build.
+    /// Waits until a build is at its end, and everything is told that there is to tell of it.
     pub async fn until_told(&self, build: &str) {
         self.until(&format!("all of {build} is told"), async || {
             let id: BuildId = build.parse().expect("an id");
-            let last = self.store.build(id).await.expect("a build").last_seq;
+            let ended = self.store.build(id).await.expect("a build");
+            if !ended.state.is_final() {
+                return false;
+            }
             let told = self.deliveries(build).await;
-            told.iter().filter(|delivery| delivery["state"] == "delivered").count() as u64 == last
+            let delivered = told.iter().filter(|delivery| delivery["state"] == "delivered");
+            delivered.count() as u64 == ended.last_seq
         })
         .await;
     }
