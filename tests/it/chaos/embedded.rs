@@ -1,6 +1,6 @@
 //! `buildfleet dev` on one folder, killed again and again.
 
-use std::{collections::HashSet, fs, path::PathBuf, time::Duration};
+use std::{collections::HashSet, fs, path::PathBuf, process::Command, time::Duration};
 
 use api::auth::TENANT;
 use buildfleet::{
@@ -44,11 +44,14 @@ impl Place {
         self.folder.path().join("data")
     }
 
-    pub fn start(&self) -> Program {
-        let data = self.data();
+    pub fn command(&self) -> Command {
         let mut command = programs::command("buildfleet", &[]);
-        command.args(["dev", "--listen", "127.0.0.1:0", "--data"]).arg(data);
-        Program::start(command, "dev", self.folder.path())
+        command.args(["dev", "--listen", "127.0.0.1:0", "--data"]).arg(self.data());
+        command
+    }
+
+    pub fn start(&self) -> Program {
+        Program::start(self.command(), "dev", self.folder.path())
     }
 
     /// Address and key as the running process tells them. Whoever reads the note never finds half of

@@ -5,6 +5,8 @@
 
 mod record;
 mod embedded;
+mod fleet;
+mod refusals;
 
 /// Briefs of every stack, long enough that a kill finds something to interrupt.
 const PROMPTS: [&str; 4] = [
