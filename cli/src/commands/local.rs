@@ -107,6 +107,7 @@ async fn build(
     if context.json {
         println!("{build:#}");
     }
+    eprintln!("the project's README.md says how to install, test and run it:");
     println!("{}", out.display());
     Ok(Exit::Done)
 }
