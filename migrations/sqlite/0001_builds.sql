@@ -9,6 +9,7 @@ create table builds (
   brief           text not null,
   priority        integer not null check (priority between 1 and 5),
   project_id      text,
+  on_task_failure text not null check (on_task_failure in ('continue', 'fail_fast')),
   state           text not null check (state in
                     ('queued', 'planning', 'pending_approval', 'executing',
                      'completed', 'failed', 'cancelled')),

@@ -12,3 +12,4 @@ mod cancel;
 mod chaos;
 mod webhooks;
 mod standardwebhooks;
+mod tidy;

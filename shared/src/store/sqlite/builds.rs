@@ -119,15 +119,16 @@ pub(super) async fn submit(tx: &mut Tx, new: NewBuild) -> Result<Submitted, Erro
     let NewBuild { id, tenant, brief, idempotency, webhook } = new;
     sqlx::query(
         "insert into builds
-           (id, tenant, brief, priority, project_id, state, idempotency_key, request_hash,
-            due_at, deadline_at, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, 'queued', $6, $7, $8, $9, $8, $8)",
+           (id, tenant, brief, priority, project_id, on_task_failure, state, idempotency_key,
+            request_hash, due_at, deadline_at, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9, $10, $9, $9)",
     )
     .bind(id.to_string())
     .bind(&tenant)
     .bind(to_json(&brief)?)
     .bind(brief.priority)
     .bind(&brief.project_id)
+    .bind(brief.on_task_failure.as_str())
     .bind(idempotency.as_ref().map(|given| &given.key))
     .bind(idempotency.as_ref().map(|given| &given.request_hash))
     .bind(tx.now)

@@ -68,8 +68,7 @@ struct Held {
 async fn held(tx: &mut Tx, id: TaskId, attempt: u32) -> Result<Held, Error> {
     let row = sqlx::query(
         "select t.id, t.name, t.failures, t.crashes, t.build_id, b.state, b.priority,
-                b.brief ->> 'on_task_failure' as on_task_failure,
-                b.tasks, b.completed, b.failed, b.skipped, b.cancelled, b.files
+                b.on_task_failure, b.tasks, b.completed, b.failed, b.skipped, b.cancelled, b.files
            from tasks t join builds b on b.id = t.build_id
           where t.id = $1
             and t.state = 'in_progress'
