@@ -1,6 +1,12 @@
 //! `buildfleet dev` on one folder, killed again and again.
 
-use std::{collections::HashSet, fs, path::PathBuf, process::Command, time::Duration};
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use api::auth::TENANT;
 use buildfleet::{
@@ -22,7 +28,7 @@ use worker::sweep::{self, Sweep};
 
 use super::{
     PROMPTS,
-    record::{self, Reference},
+    record::{self, Files, Reference},
 };
 
 const KILLS: u32 = 20;
@@ -193,4 +199,75 @@ async fn a_process_that_is_killed_twenty_times_while_planning_plans_once_more() 
     }
 
     assert_eq!(store.build(build).await.unwrap().state, build::State::Queued);
+}
+
+/// Everything in a folder and below, by path.
+fn contents(folder: &Path) -> Files {
+    let mut contents = Files::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().display().to_string();
+                contents.insert(name, fs::read(path).unwrap());
+            }
+        }
+    }
+    contents
+}
+
+#[tokio::test]
+async fn a_project_that_run_leaves_behind_is_whole_however_often_it_was_killed() {
+    let mut dice = seed::dice();
+    let place = Place::new();
+    let projects = place.folder.path().join("projects");
+    let run = || {
+        let mut command = programs::command("buildfleet", &[]);
+        command.arg("run").arg("--data").arg(place.data()).arg("--projects").arg(&projects);
+        command.arg(PROMPTS[0]);
+        command
+    };
+    // Undisturbed first: so long it takes, and so the project looks.
+    let begun = Instant::now();
+    let first = run().output().unwrap();
+    let lasts = begun.elapsed();
+    assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
+
+    for kill in 0..10 {
+        // Every other one dies near its end, where the project is written.
+        let from = if kill % 2 == 0 { 0.0 } else { 0.8 };
+        let instant = lasts.mul_f64(dice.random_range(from..1.1));
+        let killed = Program::start(run(), "run", place.folder.path());
+        tokio::time::sleep(instant).await;
+        drop(killed);
+    }
+    let last = run().output().unwrap();
+
+    assert!(last.status.success(), "{}", String::from_utf8_lossy(&last.stderr));
+    let said = String::from_utf8(last.stdout).unwrap();
+    let wanted = contents(Path::new(said.lines().last().unwrap()));
+    assert!(10 < wanted.len(), "{:?}", wanted.keys());
+    let visible = |path: &PathBuf| !path.file_name().unwrap().as_encoded_bytes().starts_with(b".");
+    let left: Vec<_> = fs::read_dir(&projects)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(visible)
+        .collect();
+    assert!(2 <= left.len(), "{left:?}");
+    for project in left {
+        assert!(contents(&project) == wanted, "{} is not whole", project.display());
+    }
+    // What the killed ones began was not forgotten.
+    let dev = place.start();
+    place.note(&dev).await;
+    let store = place.store().await;
+    record::at_rest(&store, DONE_WITHIN).await;
+    dev.kill();
+    assert_eq!(store.contradictions().await.unwrap(), []);
+    for build in record::builds(&store).await {
+        assert_eq!(build.state, build::State::Completed, "{}: {:?}", build.id, build.stop);
+    }
 }
