@@ -111,6 +111,6 @@ need_node() {
   if ! command -v node >/dev/null 2>&1 || ! command -v npm >/dev/null 2>&1; then
     install_packages "Node.js" "nodejs npm" "nodejs npm" "node"
   fi
-  node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' \
+  node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' \
     || fail "Node.js $(node --version) is too old: 20 or newer is wanted"
 }

@@ -58,13 +58,13 @@ fn run(command: &mut Command, otherwise: &str) {
 }
 
 /// The receiver, until dropped.
-struct Receiver {
+pub struct Receiver {
     process: Child,
-    url: String,
+    pub url: String,
 }
 
 impl Receiver {
-    fn start(secret: &str) -> Self {
+    pub fn start(secret: &str) -> Self {
         let mut process = Command::new(python())
             .arg(receivers().join("receiver.py"))
             .arg(secret)
@@ -78,7 +78,8 @@ impl Receiver {
         Self { process, url: format!("http://127.0.0.1:{}/", port.trim()) }
     }
 
-    async fn received(&self) -> Vec<Value> {
+    /// What came so far, and what the library said of it.
+    pub async fn received(&self) -> Vec<Value> {
         let answer = reqwest::get(&self.url).await.unwrap();
         serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
     }

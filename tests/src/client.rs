@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::patience;
 
 /// Signs the webhooks of everything that is posted.
-pub const SECRET: &str = "shared-with-nobody-but-us";
+pub const SECRET: &str = "whsec_dGhpcnR5LXR3byBieXRlcyBtYWtlIGEgZ29vZCBrZXk=";
 
 /// What one posts, and posts again until it was answered.
 #[derive(Debug, Clone)]

@@ -3,13 +3,14 @@
 use std::{collections::HashSet, net::TcpListener, sync::Arc, time::Duration};
 
 use buildfleet::{
-    domain::{attempt, id::BuildId, task},
+    domain::{attempt, event::Kind, id::BuildId, task},
     store::{self, EventView, Store},
 };
 use rand::{RngExt, seq::SliceRandom};
+use serde_json::json;
 use tempfile::TempDir;
 use tests::{
-    client::{Client, Post},
+    client::{self, Client, Post},
     patience::{until, until_some},
     programs::{self, Program},
     receiver::Receiver,
@@ -17,6 +18,7 @@ use tests::{
 };
 
 use super::{
+    super::standardwebhooks::Receiver as Judge,
     PROMPTS,
     embedded::undisturbed,
     record::{self, Files},
@@ -130,6 +132,50 @@ enum Fault {
     Kill(&'static str),
     Flush,
     RedisRestarts,
+}
+
+/// The main job on a fleet as it is run: the events arrive in order, and a library that is not ours
+/// verifies each of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_of_processes_builds_a_brief_and_tells_an_independent_receiver() {
+    let judge = tokio::task::spawn_blocking(|| Judge::start(client::SECRET)).await.unwrap();
+    let grounds = Grounds::new().await;
+    let mut programs = vec![grounds.start("buildfleet-api")];
+    for name in ["plan-worker", "task-worker", "webhook-dispatcher"] {
+        programs.extend([grounds.start(name), grounds.start(name)]);
+    }
+    let post = Post {
+        prompt: "Build a REST API for managing a book library with authors, books and loans",
+        key: "library".to_owned(),
+        webhook: Some(judge.url.clone()),
+    };
+
+    let build = grounds.client.submit(&grounds.url(), KEY, &post).await;
+    grounds.at_rest().await;
+
+    let events = grounds.store.events(build.parse().unwrap(), 0, 1000).await.unwrap();
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| {
+            json!({
+                "id": event.id,
+                "type": event.kind,
+                "buildId": build,
+                "library": true,
+                "plain": true,
+                "forged": false,
+            })
+        })
+        .collect();
+    assert_eq!(judge.received().await, told);
+    assert_eq!(events.first().map(|event| event.kind), Some(Kind::BuildStarted));
+    assert_eq!(events.last().map(|event| event.kind), Some(Kind::BuildCompleted));
+    let paths: Vec<_> =
+        record::files(&*grounds.store, build.parse().unwrap()).await.into_keys().collect();
+    for path in ["app/routers/authors.py", "app/routers/books.py", "app/routers/loans.py"] {
+        assert!(paths.iter().any(|other| other == path), "{path} is not among {paths:?}");
+    }
+    drop(programs);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
