@@ -119,8 +119,8 @@ pub struct Dev {
 impl Dev {
     /// Takes the folder, opens the record and the port, and leaves a note for the client commands.
     pub async fn open(config: Config, stop: CancellationToken) -> Result<Self, Error> {
+        let lock = lock(&config.data).await?;
         telemetry::init(&config.logging).map_err(|error| Error::Usage(error.to_string()))?;
-        let lock = lock(&config.data)?;
         // A process that was killed leaves its note; nobody shall knock where it was.
         Note::remove(&config.data);
         let api_key = match &config.api_key {
@@ -205,7 +205,7 @@ impl Dev {
 }
 
 /// Makes the folder, and makes sure that no other process uses it.
-fn lock(data: &Path) -> Result<File, Error> {
+async fn lock(data: &Path) -> Result<File, Error> {
     use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 
     let here = |error: std::io::Error| Error::here(data.display(), error);
@@ -217,14 +217,18 @@ fn lock(data: &Path) -> Result<File, Error> {
         .mode(0o600)
         .open(data.join("lock"))
         .map_err(here)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::NotDone(format!(
-            "another buildfleet uses the folder {}\n  --data or BUILDFLEET_DATA names another one",
-            data.display()
-        ))),
-        Err(TryLockError::Error(error)) => Err(here(error)),
+    // Whoever only looks whether a fleet runs holds it too, for an instant.
+    for _ in 0..10 {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(TryLockError::Error(error)) => return Err(here(error)),
+        }
     }
+    Err(Error::NotDone(format!(
+        "another buildfleet uses the folder {}\n  --data or BUILDFLEET_DATA names another one",
+        data.display()
+    )))
 }
 
 /// Whether a fleet runs on this folder now.
@@ -232,7 +236,7 @@ pub fn is_running(data: &Path) -> bool {
     File::options()
         .write(true)
         .open(data.join("lock"))
-        .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 /// The API key of this folder, made at its first use.

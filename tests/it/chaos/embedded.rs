@@ -271,3 +271,36 @@ async fn a_project_that_run_leaves_behind_is_whole_however_often_it_was_killed()
         assert_eq!(build.state, build::State::Completed, "{}: {:?}", build.id, build.stop);
     }
 }
+
+#[tokio::test]
+async fn a_run_goes_on_alone_when_the_run_whose_fleet_it_used_is_killed() {
+    let place = Place::new();
+    let run = |prompt, name| {
+        let mut command = programs::command("buildfleet", &[]);
+        command.arg("run").arg("--data").arg(place.data());
+        command.arg("--projects").arg(place.folder.path()).arg(prompt);
+        Program::start(command, name, place.folder.path())
+    };
+    let owner = run(PROMPTS[0], "owner");
+    place.note(&owner).await;
+    let guest = run(PROMPTS[1], "guest");
+
+    until_some("the guest uses the owner's fleet", UP_WITHIN, async || {
+        guest.log().contains("using the fleet at").then_some(())
+    })
+    .await;
+    drop(owner);
+    let log = place.folder.path().join("guest.log");
+    let ended = guest.ended(DONE_WITHIN).await;
+
+    let said = fs::read_to_string(log).unwrap();
+    assert!(ended.success(), "{said}");
+    assert!(
+        contents(Path::new(said.lines().last().unwrap())).contains_key("package.json"),
+        "{said}"
+    );
+    let store = place.store().await;
+    let guests =
+        record::builds(&store).await.into_iter().filter(|one| one.brief.prompt == PROMPTS[1]);
+    assert_eq!(guests.count(), 1, "the brief was built twice: {said}");
+}
