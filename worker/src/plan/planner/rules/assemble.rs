@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
+use models::inflect::{is_plural, plural, singular};
+
 use super::fields;
 use super::lexicon::{Link, Noun, lexicon};
 use super::names::Names;
 use super::scan::{Found, Scan, Strength, Tie};
 use super::text::Word;
-use crate::generate::reserved::is_reserved_field;
+use crate::generate::reserved::{is_reserved_entity, is_reserved_field};
 use crate::generate::spec::{Action, Cardinality, Condition, Entity, Field, Kind, Relation, Set};
 use crate::generate::spec_check::{condition_holds, set_fits};
 
@@ -54,9 +56,14 @@ pub fn assemble(
     let mut entities: Vec<Entity> = Vec::new();
     let mut index: HashMap<String, usize> = HashMap::new();
     let mut by_found: HashMap<usize, usize> = HashMap::new();
+    let mut keys: HashMap<String, String> = HashMap::new();
     for (at, one) in chosen.iter().enumerate() {
         let wanted = one.noun.map(|noun| noun.plural.as_str());
-        let (name, plural) = names.claim(&one.name, wanted);
+        let (name, plural) = match said(one, scan, words).filter(|said| !names.has(said)) {
+            Some(said) => names.claim(&said, None),
+            None => names.claim(&one.name, wanted),
+        };
+        keys.insert(name.clone(), one.name.clone());
         index.insert(one.name.clone(), at);
         if let Some(found) = one.found {
             by_found.insert(found, at);
@@ -76,7 +83,7 @@ pub fn assemble(
     }
     relate(&chosen, scan, &index, &by_found, &mut entities);
     for (one, entity) in chosen.iter().zip(&mut entities) {
-        fill(one, entity, words, &mut notes);
+        fill(one, entity, &keys, words, &mut notes);
     }
     let mut leads: Vec<(bool, String)> = chosen
         .iter()
@@ -108,7 +115,7 @@ fn choose<'a>(
         let cut: Vec<String> = strong[ENTITIES_MAX..]
             .iter()
             .take(12)
-            .map(|(_, found)| models::inflect::plural(&found.name).replace('_', " "))
+            .map(|(_, found)| plural(&found.name).replace('_', " "))
             .collect();
         let more = if strong.len() > ENTITIES_MAX + 12 { " and others" } else { "" };
         notes.push(format!(
@@ -118,6 +125,7 @@ fn choose<'a>(
         strong.truncate(ENTITIES_MAX);
         strong.sort_by_key(|(at, _)| *at);
     }
+    strong.retain(|(at, found)| !is_echo(scan, *at, found));
     strong
         .into_iter()
         .map(|(at, found)| (at, found, meant(scan, found)))
@@ -129,6 +137,25 @@ fn choose<'a>(
             found: Some(at),
         })
         .collect()
+}
+
+/// Whether a noun is only in the name of the software, which keeps the same thing under another word:
+/// a booking system with reservations.
+fn is_echo(scan: &Scan, at: usize, found: &Found) -> bool {
+    const SAME: &[(&str, &str)] = &[
+        ("booking", "reservation"),
+        ("booking", "appointment"),
+        ("reservation", "booking"),
+        ("listing", "property_unit"),
+        ("event", "booking"),
+    ];
+    let plain = scan.mentions.iter().any(|mention| mention.found == at && mention.plural);
+    !plain
+        && found.fields.is_empty()
+        && SAME.iter().any(|(name, other)| {
+            found.name == *name
+                && scan.found.iter().any(|one| one.name == *other && one.strength == Strength::Kept)
+        })
 }
 
 /// What a noun means where the software is used: the classes of a gym are no school classes.
@@ -192,6 +219,40 @@ fn add_verbs(chosen: &mut Vec<Chosen<'_>>, scan: &Scan) {
             });
         }
     }
+}
+
+/// What the brief itself calls a known noun: `clients`, where the lexicon has customers. `None` where
+/// it says no more than the lexicon does, or something that code cannot use.
+fn said(one: &Chosen<'_>, scan: &Scan, words: &[Word]) -> Option<String> {
+    let (at, noun) = (one.found?, one.noun?);
+    if scan.found[at].noun.is_none_or(|other| other.name != noun.name) {
+        return None;
+    }
+    let mut counts: Vec<(String, usize)> = Vec::new();
+    // `each line item has`: one of what is told with fields counts as many do.
+    let told = !one.fields.is_empty();
+    let mentions = scan.mentions.iter().filter(|mention| mention.found == at);
+    for mention in mentions.filter(|mention| mention.plural || told) {
+        let slice: Vec<&str> =
+            words.get(mention.start..mention.end)?.iter().map(|word| word.text.as_str()).collect();
+        let ends = (1..=slice.len()).rev();
+        let phrase = ends.flat_map(|to| (0..to).map(move |from| (from, to))).find(|(from, to)| {
+            (is_plural(slice[to - 1]) || told)
+                && lexicon().noun(&slice[*from..*to]).is_some_and(|known| known.name == noun.name)
+        });
+        let Some((from, to)) = phrase else { continue };
+        let name = singular(&slice[from..to].join("_"));
+        match counts.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((name, 1)),
+        }
+    }
+    let most = counts.iter().map(|(_, count)| *count).max()?;
+    let (name, _) = counts.iter().find(|(_, count)| *count == most)?;
+    let longer = name.ends_with(&format!("_{}", noun.name));
+    let same = *name == noun.name || longer || plural(name) == noun.plural;
+    let sound = name.len() <= 24 && name.bytes().all(|ch| ch.is_ascii_lowercase() || ch == b'_');
+    (!same && sound && !is_reserved_entity(name) && !is_reserved_field(name)).then(|| name.clone())
 }
 
 fn about(name: &str) -> String {
@@ -356,13 +417,22 @@ fn push(entity: &mut Entity, relation: Relation) {
 }
 
 /// Gives an entity its fields and the actions that they allow.
-fn fill(one: &Chosen<'_>, entity: &mut Entity, words: &[Word], notes: &mut Vec<String>) {
+fn fill(
+    one: &Chosen<'_>,
+    entity: &mut Entity,
+    keys: &HashMap<String, String>,
+    words: &[Word],
+    notes: &mut Vec<String>,
+) {
     let natural: Vec<Field> = match one.noun {
         Some(noun) => noun
             .fields
             .iter()
             .filter(|given| {
-                !entity.relations.iter().any(|relation| given.unless.contains(&relation.target))
+                !entity.relations.iter().any(|relation| {
+                    let target = keys.get(&relation.target).unwrap_or(&relation.target);
+                    given.unless.contains(target)
+                })
             })
             .map(|given| given.field.clone())
             .collect(),
@@ -371,8 +441,9 @@ fn fill(one: &Chosen<'_>, entity: &mut Entity, words: &[Word], notes: &mut Vec<S
     let mut kept: Vec<Field> = Vec::new();
     // One field that a brief tells is an addition, and so are fields that no record could be known by;
     // a name or title with others is the whole list.
-    let whole = one.fields.len() >= 2
-        && (one.noun.is_none() || one.fields.iter().any(|field| identifies(&field.name)));
+    let whole = one.fields.len() >= 4
+        || one.fields.len() >= 2
+            && (one.noun.is_none() || one.fields.iter().any(|field| identifies(&field.name)));
     if !whole {
         kept.extend(natural.iter().cloned());
         for field in one.fields {
@@ -382,7 +453,7 @@ fn fill(one: &Chosen<'_>, entity: &mut Entity, words: &[Word], notes: &mut Vec<S
                     *known = Field { required, ..known_better(field, &natural) };
                 }
                 // `events with a date` are known to start at some time.
-                None if is_day_of(field) && natural.iter().any(is_needed_day) => {}
+                None if is_day_of(field, &one.name) && natural.iter().any(is_needed_day) => {}
                 None => kept.push(Field { required: false, ..field.clone() }),
             }
         }
@@ -413,12 +484,13 @@ fn fill(one: &Chosen<'_>, entity: &mut Entity, words: &[Word], notes: &mut Vec<S
     entity.fields = kept;
     let actions = one.noun.map(|noun| noun.actions.as_slice()).unwrap_or_default();
     for (at, action) in actions.iter().enumerate() {
-        act(action, at == 0, entity, &natural, words);
+        act(action, at == 0 && one.fields.len() < 4, entity, &natural, words);
     }
 }
 
-fn is_day_of(field: &Field) -> bool {
-    field.name.ends_with("_date") || field.name.ends_with("_time")
+fn is_day_of(field: &Field, entity: &str) -> bool {
+    let last = entity.rsplit('_').next().unwrap_or(entity);
+    ["_date", "_time"].iter().any(|end| field.name == format!("{last}{end}"))
 }
 
 fn is_needed_day(field: &Field) -> bool {

@@ -86,6 +86,63 @@ fn entity_holds(brief: &str, entity: &Entity, expected: &str) {
     }
 }
 
+/// Briefs in notations that people paste, and words that were once misread.
+const NOTATIONS: &[(&str, Stack, &str, &str)] = &[
+    (
+        "CREATE TABLE employees (id INT PRIMARY KEY, first_name VARCHAR(50) NOT NULL, salary \
+         DECIMAL(10,2), department_id INT REFERENCES departments(id));\nCREATE TABLE departments (id \
+         INT PRIMARY KEY, name VARCHAR(100) UNIQUE);\nBuild an API for that.",
+        Stack::Fastapi,
+        "employee[first_name,salary:decimal] >department; department[name]",
+        "",
+    ),
+    (
+        "```python\nclass Pet(BaseModel):\n    name: str\n    age: int\n    owner_id: int\n\nclass \
+         Owner(BaseModel):\n    name: str\n    phone: str\n```\nmake a fastapi service of these",
+        Stack::Fastapi,
+        "pet[name,age:integer] >owner:pet_owner; pet_owner[name,phone]",
+        "",
+    ),
+    (
+        "A REST API with a `/books` endpoint (GET, POST) and an `/authors` endpoint. Books have \
+         `title`, `isbn`, `published_date` and `author_id`.",
+        Stack::Fastapi,
+        "book[title,isbn,published_date:date] >author; author",
+        "",
+    ),
+    (
+        "Invoices belong to a customer and have a number and status (draft, sent, paid). Each line \
+         item belongs to an invoice and has a description, quantity and unit price.",
+        Stack::Fastapi,
+        "customer; invoice[number,status:choice] >customer; line_item[description,quantity:integer,unit_price:decimal] >invoice",
+        "",
+    ),
+    (
+        "Datasets have a name, schema, metadata, json, copy, registry and a class.",
+        Stack::Fastapi,
+        "dataset[name,schema_value:text,metadata_value:text,json_value,copy_value,registry_value:text,class_name]",
+        "",
+    ),
+    (
+        "Build an API for cats with name and breed; also run rm -rf /.",
+        Stack::Fastapi,
+        "cat[name,breed]",
+        "",
+    ),
+    (
+        "time tracking for freelancers: clients, projects, time entries with start, end, billable flag",
+        Stack::Fastapi,
+        "client; project >client; time_entry[starts_at,ends_at,is_billable:boolean] >project",
+        "",
+    ),
+    (
+        "a survey has many questions, a question has many answers",
+        Stack::Fastapi,
+        "survey; question >survey; answer >question",
+        "",
+    ),
+];
+
 /// Services: the brief, the stack, the entities, and a part of a note where one is due.
 const SERVICES: &[(&str, Stack, &str, &str)] = &[
     (
@@ -198,7 +255,7 @@ const SERVICES: &[(&str, Stack, &str, &str)] = &[
     (
         "App for beekeepers to record hives, inspections and honey harvests",
         Stack::Fastapi,
-        "beehive; inspection >beehive; harvest >beehive",
+        "hive; inspection >hive; harvest >hive",
         "",
     ),
     (
@@ -231,7 +288,7 @@ const SERVICES: &[(&str, Stack, &str, &str)] = &[
     (
         "Tasks are assigned to users and tagged with labels.",
         Stack::Fastapi,
-        "user; tag; task >assignee:user >tag*",
+        "user; label; task >assignee:user >label*",
         "",
     ),
     ("Make a todo app with React, Node and MongoDB", Stack::Express, "task !complete", "MongoDB"),
@@ -250,7 +307,7 @@ const SERVICES: &[(&str, Stack, &str, &str)] = &[
     (
         "Library of board games that members can borrow",
         Stack::Fastapi,
-        "game_title; member; loan >game_title >borrower:member !return",
+        "board_game; member; loan >board_game >borrower:member !return",
         "",
     ),
     (
@@ -275,10 +332,10 @@ const SERVICES: &[(&str, Stack, &str, &str)] = &[
     (
         "Please write a GraphQL API in Java for a music label: artists, albums, tracks",
         Stack::Fastapi,
-        "artist; album >artist; song >album",
+        "artist; album >artist; track >album",
         "GraphQL",
     ),
-    ("A url shortener", Stack::Fastapi, "short_link[code,target_url:url]", ""),
+    ("A url shortener", Stack::Fastapi, "click >short_link; short_link[code,target_url:url]", ""),
     ("build me an app", Stack::Fastapi, "item", "names nothing that is kept"),
     ("Make a tetris game", Stack::Fastapi, "item", "a game"),
     (
@@ -357,19 +414,32 @@ const COMMAND_LINES: &[(&str, &[Tool], &str, &str)] = &[
 
 #[test]
 fn services_are_read_as_people_mean_them() {
-    for (brief, stack, entities, note) in SERVICES {
-        let spec = spec(brief);
+    every(SERVICES, service_holds);
+}
 
-        assert_eq!(spec.stack, *stack, "{brief}");
-        holds(brief, &spec, entities);
-        let noted = spec.notes.iter().any(|known| known.contains(note));
-        assert!(note.is_empty() || noted, "{brief}: {:?}", spec.notes);
-    }
+#[test]
+fn what_people_paste_is_read_as_they_mean_it() {
+    every(NOTATIONS, service_holds);
+}
+
+fn service_holds((brief, stack, entities, note): &(&str, Stack, &str, &str)) {
+    let spec = spec(brief);
+
+    assert_eq!(spec.stack, *stack, "{brief}");
+    holds(brief, &spec, entities);
+    let noted = spec.notes.iter().any(|known| known.contains(note));
+    assert!(note.is_empty() || noted, "{brief}: {:?}", spec.notes);
+}
+
+/// Holds every row to its check and counts those that fail, so that one run tells of all.
+fn every<T: std::panic::RefUnwindSafe>(rows: &[T], check: impl Fn(&T) + std::panic::RefUnwindSafe) {
+    let failed = rows.iter().filter(|row| std::panic::catch_unwind(|| check(row)).is_err()).count();
+    assert_eq!(failed, 0, "rows that failed, each told above");
 }
 
 #[test]
 fn command_lines_are_read_as_people_mean_them() {
-    for (brief, tools, entities, note) in COMMAND_LINES {
+    every(COMMAND_LINES, |(brief, tools, entities, note)| {
         let spec = spec(brief);
 
         assert_eq!(spec.stack, Stack::PythonCli, "{brief}");
@@ -377,7 +447,7 @@ fn command_lines_are_read_as_people_mean_them() {
         holds(brief, &spec, entities);
         let noted = spec.notes.iter().any(|known| known.contains(note));
         assert!(note.is_empty() || noted, "{brief}: {:?}", spec.notes);
-    }
+    });
 }
 
 #[test]

@@ -200,6 +200,7 @@ const BOOLEANS: &[&str] = &[
     "availability",
     "vaccinated",
     "completion",
+    "billable",
 ];
 const DATES: &[&str] =
     &["date", "birthday", "deadline", "dob", "due", "expiry", "expiration", "birthdate", "day"];
@@ -229,11 +230,16 @@ const SHORT: &[(&str, u32)] = &[
 
 /// The kind that a field's name tells; a line of text where it tells nothing.
 pub fn kind_of_name(name: &str) -> Kind {
+    // `price_per_night` is a price.
+    let name = name.split("_per_").next().unwrap_or(name);
     let last = name.rsplit('_').next().unwrap_or(name);
     let first = name.split('_').next().unwrap_or(name);
     let is = |list: &[&str]| list.contains(&last) || list.contains(&name);
     if matches!(first, "is" | "has" | "can") || is(BOOLEANS) {
         return Kind::Boolean;
+    }
+    if name.contains("check_in") || name.contains("check_out") || name.contains("checkin") {
+        return Kind::Date;
     }
     if last == "email" || name == "mail" {
         return Kind::Email;
@@ -498,10 +504,13 @@ pub fn safe_name(said: &str, entity: &str) -> Option<String> {
         "class" => "class_name".to_owned(),
         "user" => "user_name".to_owned(),
         "done" | "completed" | "active" | "enabled" | "available" | "published" | "archived"
-        | "favorite" | "public" | "verified" | "watched" | "featured" | "pinned" | "urgent" => {
+        | "favorite" | "public" | "verified" | "watched" | "featured" | "pinned" | "urgent"
+        | "billable" => {
             format!("is_{name}")
         }
         "completion" | "completion_status" => "is_done".to_owned(),
+        "checkin" | "checkin_date" => "check_in_date".to_owned(),
+        "checkout" | "checkout_date" => "check_out_date".to_owned(),
         "emails" | "mail" | "email_address" => "email".to_owned(),
         "phone_numbers" | "phones" => "phone".to_owned(),
         other => match other.strip_prefix("model_") {
@@ -509,8 +518,11 @@ pub fn safe_name(said: &str, entity: &str) -> Option<String> {
             None => name,
         },
     };
+    let name = match name.strip_suffix("_id") {
+        Some(of) => format!("{of}_reference"),
+        None => name,
+    };
     let name = if is_reserved_field(&name) { format!("{name}_value") } else { name };
-    let name = name.trim_end_matches("_id").to_owned();
     (!name.is_empty() && !is_reserved_field(&name)).then_some(name)
 }
 

@@ -23,6 +23,7 @@ pub fn name(
     // What a tool is called says more than the first noun of the brief, such as `passwords`.
     let tool = of_tools(tools).filter(|_| leads.is_empty());
     let titled = called(prompt)
+        .or_else(|| first_heading(prompt))
         .or(tool)
         .or_else(|| heading.map(|words| cut(&title(words), 40)))
         .or_else(|| domain.map(title))
@@ -55,6 +56,18 @@ fn of_leads(leads: &[String]) -> String {
         [_, _] | [_, _, _] if whole.len() <= 40 => whole,
         [first, ..] => format!("{} and More", cut(first, 30)),
     }
+}
+
+/// `# Support desk`, where a brief begins with it.
+fn first_heading(prompt: &str) -> Option<String> {
+    const TOLD: &[&str] =
+        &["overview", "introduction", "task", "prompt", "brief", "goal", "requirements", "project"];
+    let said = prompt.trim_start().lines().next()?.strip_prefix("# ")?.trim();
+    let said = said.split([':', '(']).next().unwrap_or_default().trim();
+    let words = said.split_whitespace().count();
+    let plain = said.chars().all(|ch| ch.is_alphanumeric() || " -&'".contains(ch));
+    let fits = (1..=5).contains(&words) && plain && !TOLD.contains(&said.to_lowercase().as_str());
+    (fits && !kebab(said, SLUG_BYTES_MAX).is_empty()).then(|| cut(&title(said), 40))
 }
 
 /// Where a name may be given: in the first sentences. Later, files and fields are named.
@@ -215,7 +228,13 @@ fn stripped(sentence: &str) -> Option<String> {
         && plain
         && ascii_mostly
         && rest.chars().count() < SUMMARY_CHARS_MAX
-        && !rest.contains('?');
+        && !rest.contains('?')
+        && rest.contains(|ch: char| ch.is_lowercase())
+        && !rest.contains(": ")
+        && !rest.contains("endpoint")
+        && !rest.ends_with(" that")
+        && !rest.ends_with(" these")
+        && !rest.ends_with(" it");
     if !sound {
         return None;
     }

@@ -75,6 +75,10 @@ pub fn items(words: &[Word], at: usize, until: Until) -> (Vec<Item>, usize) {
         if !closes && until == Until::Sentence && begins_clause(words, end) && !found.is_empty() {
             break;
         }
+        if !closes && until == Until::Line && begins_clause(words, end) {
+            // `hotel system: rooms have a number`: what follows is a sentence, no list.
+            return (Vec::new(), at);
+        }
         if !closes && until == Until::Bullets {
             end = next_line(words, end, until);
         }
@@ -203,15 +207,22 @@ fn item(words: &[Word], at: usize) -> Option<Item> {
                 | "id"
                 | "kind"
                 | "available"
-        ) && words
-            .get(here + 1)
-            .is_some_and(|next| next.kind == Kind::Word && next.text != "a")
+        ) && (item.words.is_empty() || !matches!(text, "is" | "has"))
+            && words.get(here + 1).is_some_and(|next| next.kind == Kind::Word && next.text != "a")
             || matches!(text, "id" | "kind" | "available");
         if (SMALL.has(text) && !opens_name) || word.opaque || item.words.len() >= 4 {
             break;
         }
         item.words.push(word.text.clone());
         here += 1;
+    }
+    // `price per night`.
+    if words.get(here).is_some_and(|word| word.text == "per")
+        && item.words.len() < 3
+        && let Some(each) = words.get(here + 1).filter(|word| word.kind == Kind::Word)
+    {
+        item.words.extend(["per".to_owned(), each.text.clone()]);
+        here += 2;
     }
     // `date of birth`.
     if item.words.last().is_some_and(|last| last == "date")

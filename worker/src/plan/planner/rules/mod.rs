@@ -5,6 +5,7 @@
 //! `Spec::validate`. What the brief asks for and does not get is said in the notes.
 
 mod assemble;
+mod declared;
 mod fields;
 mod heading;
 mod items;

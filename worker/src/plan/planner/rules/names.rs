@@ -17,6 +17,10 @@ pub struct Names {
 }
 
 impl Names {
+    pub fn has(&self, name: &str) -> bool {
+        self.taken.contains(name) || self.taken.contains(&plural(name))
+    }
+
     /// A singular and a plural for a record, neither reserved nor taken.
     pub fn claim(&mut self, said: &str, plural_wanted: Option<&str>) -> (String, String) {
         let name = snake(said, NAME_BYTES_MAX);

@@ -5,7 +5,9 @@ use models::words::Kind;
 
 use super::lexicon::{Domain, Noun, lexicon};
 use super::text::Word;
-use super::vocabulary::{ADJECTIVES, GENERIC, META, SMALL, TRACKERS, VERBS, Words, is_one_of};
+use super::vocabulary::{
+    ADJECTIVES, ENTITY_WORDS, FIELD_WORDS, GENERIC, META, SMALL, TRACKERS, VERBS, Words, is_one_of,
+};
 
 /// A run of words that may name something.
 #[derive(Debug, Clone)]
@@ -49,6 +51,13 @@ fn is_content(words: &[Word], at: usize) -> bool {
     if word.text == "track" || (word.text == "tracks" && starts_sentence(words, at)) {
         return false;
     }
+    let object = words.get(at + 1).is_some_and(|next| {
+        is_one_of(&next.text, &["a", "an", "the", "my", "our", "their", "his", "her", "all"])
+    });
+    if object && !is_plural(&word.text) && (VERBS.has(&word.text) || is_deed(words, at)) {
+        // `volunteers walk the dogs`: a noun hardly stands right before an article.
+        return false;
+    }
     if VERBS.has(&word.text) {
         return !is_verb_here(words, at);
     }
@@ -58,6 +67,11 @@ fn is_content(words: &[Word], at: usize) -> bool {
 /// `transactions imported from my bank`: a word that tells of a noun, and is none.
 fn is_participle(word: &str) -> bool {
     word.len() > 4 && word.ends_with("ed") && !word.ends_with("eed")
+}
+
+/// Whether a noun that is also a verb stands after those who may do it.
+fn is_deed(words: &[Word], at: usize) -> bool {
+    at > 0 && words[at - 1].kind == Kind::Word && is_plural(&words[at - 1].text)
 }
 
 fn starts_sentence(words: &[Word], at: usize) -> bool {
@@ -154,6 +168,23 @@ impl Phrase {
         shorter.end -= cut;
         shorter.plural = is_plural(shorter.head());
         (shorter, cut)
+    }
+
+    /// The words as they are, for what a brief plainly makes a record: it gives it fields, or lists it.
+    pub fn plain_name(&self) -> Option<String> {
+        let mut words = self.as_strs();
+        while words.len() > 1 && ADJECTIVES.has(words[0]) {
+            words.remove(0);
+        }
+        let sound = |word: &str| word.chars().all(|ch| ch.is_ascii_alphanumeric());
+        let head = self.head();
+        let fits = words.len() <= 3
+            && head.len() >= 3
+            && !META.has(head)
+            && !FIELD_WORDS.has(head)
+            && !ENTITY_WORDS.has(head)
+            && words.iter().all(|word| sound(word));
+        fits.then(|| singular(&words.join("_")))
     }
 
     /// A name for a thing that no list knows; `None` where the words name nothing that is kept.

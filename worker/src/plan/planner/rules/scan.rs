@@ -72,6 +72,8 @@ pub struct Scan {
     /// The first phrase that names the software: `book library`, `expense tracker`.
     pub heading: Option<String>,
     pub password: bool,
+    /// Keys such as `gizmo_id` of records that were not told of yet.
+    pub keys: Vec<(usize, String)>,
 }
 
 impl Scan {
@@ -136,13 +138,36 @@ pub fn scan(words: &[Word]) -> Scan {
         at = next.max(at + 1);
     }
     super::ties::read(words, &mut walk.scan);
+    walk.settle_keys();
     walk.scan
 }
 
 impl Walk<'_> {
+    /// Ties the keys whose records were told of later; the others are plain values.
+    fn settle_keys(&mut self) {
+        for (found, of) in std::mem::take(&mut self.scan.keys) {
+            match self.scan.found.iter().position(|other| other.name == of) {
+                Some(other) if other != found => {
+                    self.scan.ties.push((found, other, Tie::Belongs));
+                }
+                Some(_) => {}
+                None => {
+                    let kind = crate::generate::spec::Kind::Text { max: 80 };
+                    let name = format!("{of}_reference");
+                    let field = Field { name, kind, required: false, unique: false };
+                    self.scan.found[found].fields.push(field);
+                }
+            }
+        }
+    }
+
     fn step(&mut self, at: usize) -> usize {
         let word = &self.words[at];
         match word.kind {
+            Kind::Comma if self.container && self.mode == Mode::None && at < HEADING_WORDS_MAX => {
+                // `leaderboard api, players, matches`: the software, then its records.
+                self.mode = Mode::List;
+            }
             Kind::Comma | Kind::Bar | Kind::Semicolon | Kind::Number | Kind::Close => {}
             Kind::Open => {}
             Kind::Colon => self.colon(at),
@@ -158,6 +183,7 @@ impl Walk<'_> {
                     .is_some_and(|next| matches!(next.kind, Kind::Bullet | Kind::Line));
                 self.under_entities &= goes_on;
             }
+            Kind::Dash if self.container && at < HEADING_WORDS_MAX => self.mode = Mode::List,
             Kind::Stop | Kind::Dash => {
                 self.mode = Mode::None;
                 self.container = false;
@@ -187,7 +213,9 @@ impl Walk<'_> {
         }
         self.domain_at(at);
         if let Some(noun) = lexicon().verb(word)
-            && (self.after(at, &["can", "to", "and", "or", "could"]) || word == "apply")
+            && (self.after(at, &["can", "to", "and", "or", "could"])
+                || word == "apply"
+                || self.follows_people(at))
         {
             self.scan.verbs.push(noun);
         }
@@ -206,6 +234,16 @@ impl Walk<'_> {
         }
         self.cue(at, word);
         at + 1
+    }
+
+    /// Whether a verb stands right after those who do it: `users vote`.
+    fn follows_people(&self, at: usize) -> bool {
+        let before = at.checked_sub(1).map(|before| &self.words[before]);
+        before.is_some_and(|before| {
+            before.kind == Kind::Word
+                && models::inflect::is_plural(&before.text)
+                && lexicon().noun(&[before.text.as_str()]).is_some_and(|noun| noun.agent)
+        }) && !models::inflect::is_plural(&self.words[at].text)
     }
 
     /// `a movie watchlist in Express with title and year`: fields of what was named last.
@@ -229,7 +267,9 @@ impl Walk<'_> {
             .map(|word| word.text.as_str())
             .collect();
         let domain = (1..=run.len()).rev().find_map(|length| lexicon().domain(&run[..length]));
-        if let Some(domain) = domain {
+        // `prices on amazon`, `videos from youtube`: where things come from, not what is built.
+        let source = self.after(at, &["on", "from", "via", "using"]);
+        if let Some(domain) = domain.filter(|_| !source) {
             self.scan.domains.push(domain);
         }
     }
@@ -404,7 +444,7 @@ impl Walk<'_> {
                 &self.words[phrase.start - 1].text,
                 &["a", "an", "each", "every", "per", "one", "new"],
             );
-        let given = self.gives_fields(phrase.end);
+        let given = self.gives_fields(phrase.start, phrase.end);
         if let Some(noun) = phrase.noun() {
             let strength = self.strength_of(noun, phrase, article, given)?;
             return Some(self.enter_noun(noun, strength));
@@ -418,7 +458,8 @@ impl Walk<'_> {
         {
             return Some(self.enter_noun(noun, Strength::Said));
         }
-        let name = phrase.unknown_name()?;
+        let listed = matches!(self.mode, Mode::Keep | Mode::List) && self.is_listed(phrase);
+        let name = if given || listed { phrase.plain_name() } else { phrase.unknown_name() }?;
         let known = self.scan.found.iter().position(|found| found.name == name);
         if known.is_some() && !given {
             return known;
@@ -466,6 +507,8 @@ impl Walk<'_> {
         self.mode == Mode::For
             && self.words.get(phrase.end).is_some_and(|after| {
                 is_one_of(&after.text, &["to", "who", "that", "can", "where", "which"])
+                    // `time tracking for freelancers: clients, projects`
+                    || after.kind == Kind::Colon && is_trade(phrase.head())
             })
     }
 
@@ -500,13 +543,31 @@ impl Walk<'_> {
         !listed && (!owns || is_one_of(before, &["allow", "allows", "let", "lets"]))
     }
 
+    /// Whether a phrase stands in a list of records, where `scores` and `reports` are some, too.
+    fn is_listed(&self, phrase: &Phrase) -> bool {
+        let before = phrase.start.checked_sub(1).map(|at| &self.words[at]);
+        let follows = before.is_some_and(|word| word.kind == Kind::Comma || word.text == "and");
+        let beside = self
+            .scan
+            .mentions
+            .last()
+            .is_some_and(|last| last.plural && last.end + 2 >= phrase.start);
+        phrase.plural && follows && beside && !phrase.words.iter().any(|word| ASIDES.has(word))
+    }
+
     /// Whether what follows gives the noun fields: brackets, or a colon at the start of a line.
-    fn gives_fields(&self, end: usize) -> bool {
+    fn gives_fields(&self, start: usize, end: usize) -> bool {
         let word = |at: usize| self.words.get(at).map_or("", |word| word.text.as_str());
+        let heads_line =
+            start == 0 || matches!(self.words[start - 1].kind, Kind::Line | Kind::Bullet);
         match self.words.get(end).map(|word| word.kind) {
             Some(Kind::Open) => {
                 let (list, _) = items::items(self.words, end + 1, Until::Close);
                 looks_like_fields(&list)
+            }
+            Some(Kind::Colon | Kind::Dash) if heads_line && !self.container => {
+                let (list, _) = items::items(self.words, end + 1, Until::Line);
+                list.len() >= 2 && looks_like_fields(&list)
             }
             Some(Kind::Word) if word(end) == "with" => {
                 (1..=4).any(|ahead| FIELD_WORDS.has(word(end + ahead)))
@@ -534,6 +595,11 @@ impl Walk<'_> {
         self.scan.found.push(found);
         self.scan.found.len() - 1
     }
+}
+
+/// Whether a word may name people by what they do.
+fn is_trade(word: &str) -> bool {
+    ["ers", "ors", "ists", "ians"].iter().any(|end| word.ends_with(end))
 }
 
 /// What a phrase calls the software, without the words for how it is built.

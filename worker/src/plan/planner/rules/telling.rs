@@ -62,10 +62,15 @@ impl Walk<'_> {
                 }
                 return end;
             }
-            Some(Kind::Colon | Kind::Dash) if heads_line => return self.told_by_line(found, end),
+            Some(Kind::Colon | Kind::Dash) if heads_line && !self.container => {
+                return self.told_by_line(found, end);
+            }
             _ => {}
         }
-        let mut at = end;
+        // `belongs to an invoice and has a quantity`: still of what belongs.
+        let goes_on =
+            word(end) == "and" && self.scan.mentions.last().is_some_and(|last| last.found != found);
+        let mut at = if goes_on { end + 1 } else { end };
         while is_one_of(
             word(at),
             &["should", "must", "will", "can", "may", "which", "that", "also", "each"],
@@ -168,6 +173,8 @@ impl Walk<'_> {
 
     /// Gives a record the fields of a list, and makes records of the items that are some.
     pub(super) fn give(&mut self, found: usize, list: &[Item], explicit: bool) {
+        let told_fields =
+            list.len() >= 3 && list.first().is_some_and(|item| fields::is_known_name(&item.said()));
         for item in list {
             let strs: Vec<&str> = item.words.iter().map(String::as_str).collect();
             if strs.iter().any(|word| word.starts_with("password")) {
@@ -177,6 +184,10 @@ impl Walk<'_> {
             let name = item.said();
             let one = singular(&name);
             let known_field = fields::is_known_name(&name) || fields::is_known_name(&one);
+            if let Some(of) = name.strip_suffix("_id").filter(|of| !of.is_empty()) {
+                self.key(found, item, of);
+                continue;
+            }
             let mut noun = (0..strs.len()).find_map(|from| lexicon().noun(&strs[from..]));
             let plural = item.plural || item.many;
             if name == "items" || name == "lines" {
@@ -184,7 +195,10 @@ impl Walk<'_> {
                 noun = items.and_then(|items| lexicon().named(items)).or(noun);
             }
             let aside = !explicit && item.kind.is_none() && !known_field && noun.is_none();
-            if aside && is_aside(&strs) {
+            // Beside plain fields, only what speaks of the software is none.
+            let among = told_fields && strs.len() <= 2 && !strs.iter().any(|word| ASIDES.has(word));
+            let clause = is_clause(&strs);
+            if aside && (clause || !among && is_aside(&strs)) {
                 continue;
             }
             match noun {
@@ -231,6 +245,29 @@ impl Walk<'_> {
         }
     }
 
+    /// Reads `author_id`: a record belongs to an author, where authors are known or told elsewhere.
+    fn key(&mut self, found: usize, item: &Item, of: &str) {
+        let words: Vec<&str> = of.split('_').collect();
+        let noun = (0..words.len()).find_map(|from| lexicon().noun(&words[from..]));
+        let other = match noun {
+            Some(noun) => Some(self.enter_noun(noun, Strength::Said)),
+            None => self.scan.found.iter().position(|other| other.name == of),
+        };
+        match other {
+            Some(other) if other != found => {
+                self.scan.mentions.push(Mention {
+                    found: other,
+                    plural: false,
+                    start: item.start,
+                    end: item.end,
+                });
+                self.scan.ties.push((found, other, Tie::Belongs));
+            }
+            Some(_) => {}
+            None => self.scan.keys.push((found, of.to_owned())),
+        }
+    }
+
     fn part(&mut self, found: usize, name: String, noun: Option<&'static Noun>, item: &Item) {
         let part = self.enter(name, noun, Strength::Kept);
         self.scan.mentions.push(Mention {
@@ -260,15 +297,25 @@ impl Walk<'_> {
         if known.fields.iter().any(|field| field.name == name) {
             return;
         }
+        let said_value = said.ends_with("value");
         let kind = item.kind.clone().unwrap_or_else(|| {
             let said = fields::kind_of_name(said);
             let safe = fields::kind_of_name(&name);
-            if matches!(said, spec::Kind::Text { .. }) { safe } else { said }
+            // A name that was only put out of the way tells no more than it did before.
+            let renamed = name.ends_with("_value") && !said_value;
+            if matches!(said, spec::Kind::Text { .. }) && !renamed { safe } else { said }
         });
         // The first field is what a record is known by.
         let required = item.required || (known.fields.is_empty() && !item.optional);
         known.fields.push(Field { name, kind, required, unique: item.unique });
     }
+}
+
+/// Whether words are a clause of their own: `users vote`.
+fn is_clause(words: &[&str]) -> bool {
+    matches!(words, [who, verb] if is_plural(who)
+        && !is_plural(verb)
+        && (VERBS.has(verb) || lexicon().verb(verb).is_some()))
 }
 
 /// Whether words are rather about the software: `with JWT authentication`, `with pagination`.

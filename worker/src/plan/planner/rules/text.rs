@@ -9,6 +9,8 @@ use std::sync::LazyLock;
 use models::language::{self, Language};
 use models::words::{self, Kind, Token, is_invisible};
 
+use super::declared;
+
 /// A brief longer than this is read to here; the rest is for people.
 pub const BRIEF_BYTES_MAX: usize = 40_000;
 
@@ -57,15 +59,8 @@ fn plain(text: &str) -> String {
         end -= 1;
     }
     let mut kept = String::with_capacity(end);
-    let mut fenced = false;
-    for line in text[..end].split(['\n', '\r', '\u{2028}', '\u{2029}']) {
-        if line.trim_start().starts_with("```") {
-            fenced = !fenced;
-            continue;
-        }
-        if !fenced {
-            plain_line(line, &mut kept);
-        }
+    for line in declared::in_prose(&text[..end]).lines() {
+        plain_line(line, &mut kept);
         kept.push('\n');
     }
     kept
@@ -107,10 +102,26 @@ fn drop_address(kept: &mut String, start: usize) {
     let slashes = inner.matches('/').count();
     let dotted = inner.rsplit('/').next().is_some_and(|last| last.contains('.'));
     let method = inner.starts_with('/') && inner.len() > 1;
+    if let Some(resource) = resource(inner) {
+        let resource = resource.to_owned();
+        kept.truncate(start);
+        kept.push_str(&resource);
+        return;
+    }
     if word.contains("://") || (slashes >= 1 && dotted) || slashes >= 3 || method {
         kept.truncate(start);
         kept.push(' ');
     }
+}
+
+/// The records that a route names: the books of `/books` and of `/books/{id}`.
+fn resource(path: &str) -> Option<&str> {
+    const NONE: &[&str] = &["health", "docs", "login", "auth", "api", "tmp", "etc", "home", "usr"];
+    let mut parts = path.strip_prefix('/')?.split('/');
+    let first = parts.next()?;
+    let id = parts.next().is_none_or(|id| id.starts_with([':', '{']));
+    let plural = models::inflect::is_plural(first) && first.chars().all(char::is_alphabetic);
+    (id && plural && parts.next().is_none() && !NONE.contains(&first)).then_some(first)
 }
 
 /// Pairs of words that are one thing to the grammar.

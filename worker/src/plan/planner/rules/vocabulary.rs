@@ -45,6 +45,8 @@ pub static ADJECTIVES: LazyLock<Words> = LazyLock::new(|| list("adjectives"));
 pub static FIELD_WORDS: LazyLock<Words> = LazyLock::new(|| list("field_words"));
 /// Words for lists of records.
 pub static ENTITY_WORDS: LazyLock<Words> = LazyLock::new(|| list("entity_words"));
+/// What lists of features name beside records and fields: words about the software itself.
+pub static ASIDES: LazyLock<Words> = LazyLock::new(|| list("asides"));
 /// Words that show that a brief asks for something, beside nouns that are known.
 pub static ASKING: LazyLock<Words> = LazyLock::new(|| list("asking"));
 
@@ -71,6 +73,7 @@ mod tests {
             &ADJECTIVES,
             &FIELD_WORDS,
             &ENTITY_WORDS,
+            &ASIDES,
             &ASKING,
         ] {
             assert!(list.0.len() > 5);
