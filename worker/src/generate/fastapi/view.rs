@@ -16,7 +16,8 @@ use crate::generate::{
 };
 
 /// Names that the functions of a router use for other things.
-pub const TAKEN: [&str; 18] = [
+pub const TAKEN: [&str; 19] = [
+    "client",
     "assign",
     "db",
     "dt",

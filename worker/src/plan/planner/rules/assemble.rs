@@ -154,7 +154,7 @@ fn is_echo(scan: &Scan, at: usize, found: &Found) -> bool {
         && found.fields.is_empty()
         && SAME.iter().any(|(name, other)| {
             found.name == *name
-                && scan.found.iter().any(|one| one.name == *other && one.strength == Strength::Kept)
+                && scan.found.iter().any(|one| one.name == *other && one.strength >= Strength::Made)
         })
 }
 

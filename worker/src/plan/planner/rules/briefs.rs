@@ -136,6 +136,45 @@ const NOTATIONS: &[(&str, Stack, &str, &str)] = &[
         "",
     ),
     (
+        "Job board API where companies post jobs and candidates apply",
+        Stack::Fastapi,
+        "company; job_posting >company; candidate; job_application >job_posting >candidate",
+        "",
+    ),
+    (
+        "Hotel booking system: rooms have a number, type (single, double), price per night and \
+         capacity. Guests make reservations with check-in and check-out dates.",
+        Stack::Fastapi,
+        "room[number,kind:choice,price_per_night:decimal,capacity:integer]; guest; \
+         reservation[check_in_date:date,check_out_date:date] >room >guest",
+        "",
+    ),
+    (
+        "Chrome extension that blocks distracting websites",
+        Stack::Fastapi,
+        "website[name,url:url]",
+        "the nearest that can be built",
+    ),
+    ("scraper for product prices on Amazon", Stack::Fastapi, "product", "web scraping"),
+    (
+        "multiplayer game leaderboard api, players, matches, scores",
+        Stack::Fastapi,
+        "player; match_game; score",
+        "",
+    ),
+    (
+        "Un'API REST per gestire una biblioteca con autori, libri e prestiti",
+        Stack::Fastapi,
+        "author; book >author; loan >book",
+        "in Italian",
+    ),
+    (
+        "API for a bank of blood: donors (name, phone), donations (date, volume)",
+        Stack::Fastapi,
+        "donor[name,phone]; donation[volume] >donor",
+        "",
+    ),
+    (
         "a survey has many questions, a question has many answers",
         Stack::Fastapi,
         "survey; question >survey; answer >question",

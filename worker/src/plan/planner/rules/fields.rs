@@ -542,6 +542,10 @@ pub fn generic(name: &str) -> Vec<Field> {
         "manager" | "owner" | "worker" | "operator" | "officer" | "keeper" | "maker" | "holder"
         | "parent" | "instructor" | "voter" => &["name!", "email", "phone"],
         "type" | "kind" | "group" | "level" => &["name^!", "description long"],
+        "website" | "site" | "feed" | "page" => &["name!", "url^! url", "remarks long"],
+        "score" => &["points! int 0", "achieved_at datetime"],
+        "company" | "carrier" | "courier" => &["name^!", "email", "phone", "website"],
+        "respondent" | "volunteer" | "donor" | "freelancer" => &["name!", "email", "phone"],
         "report" => &["title!", "content long", "reported_on date"],
         "fee" | "price" | "cost" | "tax" => &["name!", "amount! money", "due_on date"],
         _ => &["name!", "description long", "is_active"],

@@ -309,8 +309,39 @@ fn service(scan: &Scan, text: &Text, simple: bool, notes: &mut Vec<String>) -> C
     if !hinted.entities.is_empty() {
         return (hinted, Vec::new(), None);
     }
+    if let Some(noun) = named_anywhere(text) {
+        let grown = assemble(scan, words, Strength::Kept, false, &[noun], &[]);
+        return (grown, Vec::new(), None);
+    }
     notes.push("The brief names nothing that is kept; this project keeps items with a name and a description, the nearest that can be built.".to_owned());
     (assemble(scan, words, Strength::Kept, false, &["item".to_owned()], &[]), Vec::new(), None)
+}
+
+/// A record that the words of a brief name in passing: the products of `product prices`, or else the
+/// websites that an extension blocks.
+fn named_anywhere(text: &Text) -> Option<String> {
+    use vocabulary::{ADJECTIVES, ASIDES, SMALL, VERBS};
+    let plain: Vec<&str> = text
+        .words
+        .iter()
+        .filter(|word| word.kind == Kind::Word && !word.opaque)
+        .map(|word| word.text.as_str())
+        .filter(|word| !SMALL.has(word) && !VERBS.has(word) && !ADJECTIVES.has(word))
+        .collect();
+    let known = plain.iter().filter_map(|word| lexicon::lexicon().noun(&[*word]));
+    let known = known.filter(|noun| noun.name != "user").map(|noun| noun.name.clone()).next();
+    let sites = || plain.contains(&"websites").then(|| "website".to_owned());
+    let many = || {
+        plain.iter().rev().find(|word| {
+            models::inflect::is_plural(word)
+                && word.len() > 4
+                && word.bytes().all(|ch| ch.is_ascii_lowercase())
+                && !ASIDES.has(word)
+                && !vocabulary::GENERIC.has(word)
+                && !vocabulary::META.has(word)
+        })
+    };
+    known.or_else(sites).or_else(|| many().map(|word| models::inflect::singular(word)))
 }
 
 /// The domain that a brief is about: the first it names.
@@ -362,6 +393,10 @@ fn command_line(scan: &Scan, text: &Text, asked: Vec<Tool>, notes: &mut Vec<Stri
         let grown = assemble(scan, words, Strength::Kept, false, &domain.nouns, &[]);
         notes.push(assumed(domain, &grown));
         return (grown, asked, Some(domain.name.clone()));
+    }
+    let hinted = assemble(scan, words, Strength::Hint, false, &[], skip);
+    if !files && !hinted.entities.is_empty() {
+        return (hinted, asked, None);
     }
     let nearest = tools::nearest(words);
     notes.push(format!(

@@ -58,6 +58,18 @@ fn is_content(words: &[Word], at: usize) -> bool {
         // `volunteers walk the dogs`: a noun hardly stands right before an article.
         return false;
     }
+    let before_many = words.get(at + 1).is_some_and(|next| {
+        next.kind == Kind::Word && is_plural(&next.text) && lexicon().noun(&[&next.text]).is_some()
+    });
+    if before_many && !is_plural(&word.text) && VERBS.has(&word.text) && is_deed(words, at) {
+        // `companies post jobs`.
+        return false;
+    }
+    let heads = words.get(at + 1).is_some_and(|next| matches!(next.kind, Kind::Colon | Kind::Open));
+    if heads && is_plural(&word.text) && at > 0 && !starts_sentence(words, at) {
+        // `manage ssh hosts: name, port`.
+        return true;
+    }
     if VERBS.has(&word.text) {
         return !is_verb_here(words, at);
     }

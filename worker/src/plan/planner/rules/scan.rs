@@ -121,6 +121,8 @@ pub(super) struct Walk<'a> {
     /// Whether the last phrase names the software or where it is used.
     pub(super) container: bool,
     under_entities: bool,
+    /// Whether a list of records began on this line; a semicolon goes on with it.
+    listing: bool,
 }
 
 /// Reads the records, fields and ties that the words tell.
@@ -131,6 +133,7 @@ pub fn scan(words: &[Word]) -> Scan {
         mode: Mode::None,
         container: false,
         under_entities: false,
+        listing: false,
     };
     let mut at = 0;
     while at < words.len() {
@@ -168,6 +171,7 @@ impl Walk<'_> {
                 // `leaderboard api, players, matches`: the software, then its records.
                 self.mode = Mode::List;
             }
+            Kind::Semicolon if self.listing => self.mode = Mode::List,
             Kind::Comma | Kind::Bar | Kind::Semicolon | Kind::Number | Kind::Close => {}
             Kind::Open => {}
             Kind::Colon => self.colon(at),
@@ -177,6 +181,7 @@ impl Walk<'_> {
             Kind::Line => {
                 self.mode = Mode::None;
                 self.container = false;
+                self.listing = false;
                 let goes_on = self
                     .words
                     .get(at + 1)
@@ -199,11 +204,22 @@ impl Walk<'_> {
             self.mode = Mode::Keep;
             self.under_entities =
                 self.words.get(at + 1).is_some_and(|next| next.kind == Kind::Line);
-        } else if !self.container {
+        } else if !self.container && !self.lists_records(at + 1) {
             self.mode = Mode::None;
         } else {
             self.mode = Mode::List;
+            self.listing = true;
         }
+    }
+
+    /// Whether a list of records with their fields begins here: `donors (name, phone), …`.
+    fn lists_records(&self, at: usize) -> bool {
+        let open =
+            (at..at + 4).find(|at| self.words.get(*at).is_some_and(|word| word.kind == Kind::Open));
+        open.is_some_and(|open| {
+            let plural = models::inflect::is_plural(&self.words[open - 1].text);
+            plural && looks_like_fields(&items::items(self.words, open + 1, Until::Close).0)
+        })
     }
 
     fn word(&mut self, at: usize) -> usize {
@@ -459,13 +475,14 @@ impl Walk<'_> {
             return Some(self.enter_noun(noun, Strength::Said));
         }
         let listed = matches!(self.mode, Mode::Keep | Mode::List) && self.is_listed(phrase);
+        let acts = self.acts(phrase);
         let name = if given || listed { phrase.plain_name() } else { phrase.unknown_name() }?;
         let known = self.scan.found.iter().position(|found| found.name == name);
         if known.is_some() && !given {
             return known;
         }
         let strength = match self.mode {
-            _ if given => Strength::Kept,
+            _ if given || acts => Strength::Kept,
             Mode::Keep | Mode::List if phrase.plural => Strength::Kept,
             Mode::For if phrase.plural => Strength::Made,
             Mode::Make if phrase.plural && !phrase.words.is_empty() => Strength::Made,
@@ -486,6 +503,10 @@ impl Walk<'_> {
             return None;
         }
         let generic = noun.soft && GENERIC.has(phrase.head());
+        let listed = matches!(self.mode, Mode::Keep | Mode::List) && !generic;
+        if listed && self.is_beside(phrase) || self.acts(phrase) {
+            return Some(Strength::Kept);
+        }
         if self.is_for_whom(phrase) && !given {
             return Some(Strength::Hint);
         }
@@ -545,6 +566,23 @@ impl Walk<'_> {
 
     /// Whether a phrase stands in a list of records, where `scores` and `reports` are some, too.
     fn is_listed(&self, phrase: &Phrase) -> bool {
+        phrase.plural && self.is_beside(phrase)
+    }
+
+    /// Whether people of a kind do something to records: `companies post jobs`.
+    fn acts(&self, phrase: &Phrase) -> bool {
+        let word = |at: usize| self.words.get(at).filter(|word| word.kind == Kind::Word);
+        let Some(verb) = word(phrase.end).map(|word| word.text.as_str()) else { return false };
+        let object = word(phrase.end + 1).is_some_and(|next| {
+            lexicon().noun(&[next.text.as_str()]).is_some_and(|noun| !noun.agent)
+                && models::inflect::is_plural(&next.text)
+        });
+        let does = OWNERS.has(verb) || is_one_of(verb, super::ties::DEEDS);
+        phrase.plural && object && does && !models::inflect::is_plural(verb)
+    }
+
+    /// Whether a phrase follows another in a list of records.
+    fn is_beside(&self, phrase: &Phrase) -> bool {
         let before = phrase.start.checked_sub(1).map(|at| &self.words[at]);
         let follows = before.is_some_and(|word| word.kind == Kind::Comma || word.text == "and");
         let beside = self
@@ -552,14 +590,15 @@ impl Walk<'_> {
             .mentions
             .last()
             .is_some_and(|last| last.plural && last.end + 2 >= phrase.start);
-        phrase.plural && follows && beside && !phrase.words.iter().any(|word| ASIDES.has(word))
+        follows && beside && !phrase.words.iter().any(|word| ASIDES.has(word))
     }
 
     /// Whether what follows gives the noun fields: brackets, or a colon at the start of a line.
     fn gives_fields(&self, start: usize, end: usize) -> bool {
         let word = |at: usize| self.words.get(at).map_or("", |word| word.text.as_str());
-        let heads_line =
-            start == 0 || matches!(self.words[start - 1].kind, Kind::Line | Kind::Bullet);
+        let heads_line = start == 0
+            || self.mode == Mode::Keep
+            || matches!(self.words[start - 1].kind, Kind::Line | Kind::Bullet);
         match self.words.get(end).map(|word| word.kind) {
             Some(Kind::Open) => {
                 let (list, _) = items::items(self.words, end + 1, Until::Close);

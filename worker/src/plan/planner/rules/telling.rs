@@ -52,11 +52,14 @@ impl Walk<'_> {
         let kind = |at: usize| self.words.get(at).map(|word| word.kind);
         let heads_line = start == 0
             || matches!(self.words[start - 1].kind, Kind::Line | Kind::Bullet | Kind::Stop)
-            || is_one_of(word(start - 1), &["a", "an", "the", "each", "every"]);
+            || is_one_of(word(start - 1), &["a", "an", "the", "each", "every"])
+            || self.mode == Mode::Keep;
         match kind(end) {
             Some(Kind::Open) => {
                 let (list, after) = items::items(self.words, end + 1, Until::Close);
                 if looks_like_fields(&list) {
+                    let known = &mut self.scan.found[found];
+                    known.strength = known.strength.max(Strength::Said);
                     self.give(found, &list, true);
                     return after;
                 }
@@ -346,7 +349,13 @@ pub(super) fn looks_like_fields(list: &[Item]) -> bool {
     let verbs = list.first().is_some_and(|item| {
         item.words.first().is_some_and(|word| VERBS.has(word) && !fields::is_known_name(word))
     });
-    !verbs && known > 0 && (known * 3 >= list.len())
+    // `blood bank: donors (name, phone), donations (date)`: records with fields of their own.
+    let records = list.iter().any(|item| {
+        item.plural
+            && matches!(&item.kind, Some(spec::Kind::Choice { options })
+                if fields::is_known_name(&options[0]))
+    });
+    !verbs && !records && known > 0 && (known * 3 >= list.len())
 }
 
 /// Whether a list after `has` tells fields or parts rather than how something is.

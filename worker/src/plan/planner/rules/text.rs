@@ -189,7 +189,7 @@ fn enter(column: &mut HashMap<String, String>, english: &str, cell: &str, langua
     let forms = |list: &str| -> Vec<String> {
         list.split(',')
             .map(|form| words::fold(form.trim()))
-            .filter(|form| !form.is_empty())
+            .filter(|form| !form.is_empty() && form != "-")
             .collect()
     };
     for form in forms(manies) {
@@ -237,6 +237,11 @@ fn translate(tokens: &[Token], column: usize) -> Vec<Word> {
             Some(known) => known,
             None => match (column == 0 || column == 5).then(|| compound(&token.text, dictionary)) {
                 Some(Some(english)) => (english, 1),
+                // Dutch: `auto's`.
+                _ if dictionary.contains_key(token.text.trim_end_matches("'s")) => {
+                    let one = &dictionary[token.text.trim_end_matches("'s")];
+                    (models::inflect::plural(one), 1)
+                }
                 _ => {
                     push_unknown(&mut words, token);
                     at += 1;

@@ -9,6 +9,10 @@ use super::vocabulary::{OWNERS, is_one_of};
 /// Farther apart, two nouns have nothing to do with each other.
 const WORDS_BETWEEN_MAX: usize = 8;
 
+/// Verbs of those who have the records that they act on: `carriers deliver shipments`.
+pub const DEEDS: &[&str] =
+    &["deliver", "teach", "run", "host", "organize", "supervise", "answer", "offer", "sell"];
+
 /// Reads the ties between neighbours and adds them to the scan.
 pub fn read(words: &[Word], scan: &mut Scan) {
     scan.mentions.sort_by_key(|mention| mention.start);
@@ -45,6 +49,7 @@ pub fn read(words: &[Word], scan: &mut Scan) {
             subject = Some((first.found, tie, turned));
         } else if let Some((holder, tie, turned)) = subject
             && joined(words, first.end, second.start)
+            && !(tie == Tie::MadeBy && is_agent(scan, second.found))
         {
             add(scan, holder, second.found, tie, turned);
         } else {
@@ -54,6 +59,11 @@ pub fn read(words: &[Word], scan: &mut Scan) {
     if let Some((first, second)) = many_to_many(words, scan) {
         add(scan, first, second, Tie::ManyToMany, false);
     }
+}
+
+/// Whether a record is a person: those do things of their own, `companies post jobs and candidates apply`.
+fn is_agent(scan: &Scan, found: usize) -> bool {
+    scan.found[found].noun.is_some_and(|noun| noun.agent)
 }
 
 fn add(scan: &mut Scan, first: usize, second: usize, tie: Tie, turned: bool) {
@@ -117,6 +127,12 @@ fn tie(between: &[Word]) -> Option<(Tie, bool)> {
         || has(&["posted", "by"])
     {
         return Some((Tie::MadeBy, false));
+    }
+    if let [verb] = said.as_slice()
+        && (OWNERS.has(verb) || DEEDS.contains(verb))
+        && !models::inflect::is_plural(verb)
+    {
+        return Some((Tie::MadeBy, true));
     }
     if one(&["can", "may", "should"]) && said.iter().any(|word| OWNERS.has(word)) {
         return Some((Tie::MadeBy, true));
