@@ -175,6 +175,19 @@ const NOTATIONS: &[(&str, Stack, &str, &str)] = &[
         "",
     ),
     (
+        "A todo list. Fields: title (required, max 100 chars), done (bool), due (date, optional)",
+        Stack::Fastapi,
+        "todo_list[title:text,is_done:boolean,due:date]",
+        "",
+    ),
+    (
+        "REST API with entities:\n| Entity | Fields |\n|---|---|\n| Supplier | name, email, country |\n| \
+         Product | name, sku, qty int |",
+        Stack::Fastapi,
+        "supplier[name,email:email,country]; product[name,sku,qty:integer] >supplier",
+        "",
+    ),
+    (
         "a survey has many questions, a question has many answers",
         Stack::Fastapi,
         "survey; question >survey; answer >question",

@@ -22,6 +22,9 @@ pub fn in_prose(text: &str) -> String {
             fenced = !fenced;
             kept.push('\n');
             at += 1;
+        } else if let Some(row) = table_row(line) {
+            declared.push(row);
+            at += 1;
         } else if let Some((name, columns, after)) = declaration(&lines, at) {
             if !columns.is_empty() {
                 declared.push(format!("{name} ({})", columns.join(", ")));
@@ -40,6 +43,17 @@ pub fn in_prose(text: &str) -> String {
         kept.push_str(&one);
     }
     kept
+}
+
+/// `| Supplier | name, email |`: a row that gives a record its fields.
+fn table_row(line: &str) -> Option<String> {
+    let inner = line.trim().strip_prefix('|')?.trim_end_matches('|');
+    let (name, rest) = inner.split_once('|')?;
+    let fields = rest.split('|').find(|cell| cell.contains(','))?;
+    let words = name.split_whitespace().count();
+    let name = name.trim();
+    let plain = name.chars().all(|ch| ch.is_alphanumeric() || ch == ' ' || ch == '_');
+    (words > 0 && words <= 3 && plain).then(|| format!("{name} ({})", fields.trim()))
 }
 
 type Declaration = (String, Vec<String>, usize);

@@ -232,6 +232,11 @@ fn item(words: &[Word], at: usize) -> Option<Item> {
         item.words.insert(0, of.text.clone());
         here += 2;
     }
+    // `qty int`.
+    const TYPES: &[&str] = &["int", "integer", "string", "bool", "boolean", "decimal", "float"];
+    let typed =
+        item.words.len() > 1 && item.words.last().is_some_and(|last| is_one_of(last, TYPES));
+    let typed = if typed { item.words.pop() } else { None };
     // `watched flag`.
     let flag = item.words.len() > 1
         && item.words.last().is_some_and(|last| matches!(last.as_str(), "flag" | "checkbox"));
@@ -243,6 +248,11 @@ fn item(words: &[Word], at: usize) -> Option<Item> {
     item.end = hints(words, here, &mut item);
     if flag {
         item.kind = Some(spec::Kind::Boolean);
+    }
+    if let Some(word) = typed
+        && item.kind.is_none()
+    {
+        item.kind = fields::kind_of_hint(&[word], &[]);
     }
     Some(item)
 }
@@ -324,8 +334,33 @@ fn typed(words: &[Word], at: usize, hint: &mut Hint) -> usize {
 }
 
 fn settle(item: &mut Item, hint: &Hint) {
-    const ASIDE: &[&str] =
-        &["e.g", "eg", "like", "such", "as", "one", "of", "either", "enum", "choice", "default"];
+    const ASIDE: &[&str] = &[
+        "e.g",
+        "eg",
+        "like",
+        "such",
+        "as",
+        "one",
+        "of",
+        "either",
+        "enum",
+        "choice",
+        "default",
+        "required",
+        "optional",
+        "unique",
+        "mandatory",
+        "nullable",
+        "max",
+        "min",
+        "chars",
+        "characters",
+        "length",
+        "maximum",
+        "minimum",
+        "not",
+        "null",
+    ];
     let said: Vec<String> = hint.parts.concat();
     let has = |wanted: &str| said.iter().any(|word| word == wanted);
     item.optional |= has("optional") || has("nullable");

@@ -174,7 +174,12 @@ impl Walk<'_> {
             Kind::Semicolon if self.listing => self.mode = Mode::List,
             Kind::Comma | Kind::Bar | Kind::Semicolon | Kind::Number | Kind::Close => {}
             Kind::Open => {}
-            Kind::Colon => self.colon(at),
+            Kind::Colon => {
+                if let Some(after) = self.fields_below(at) {
+                    return after;
+                }
+                self.colon(at);
+            }
             Kind::Bullet => {
                 self.mode = if self.under_entities { Mode::Keep } else { Mode::Bullet };
             }
@@ -196,6 +201,25 @@ impl Walk<'_> {
             Kind::Word => return self.word(at),
         }
         at + 1
+    }
+
+    /// `A todo list. Fields: title, done (bool)`: fields of the one record that was named.
+    fn fields_below(&mut self, at: usize) -> Option<usize> {
+        let before = at.checked_sub(1).map_or("", |before| self.words[before].text.as_str());
+        let last = self.scan.mentions.last().map(|mention| mention.found)?;
+        if !FIELD_WORDS.has(before) {
+            return None;
+        }
+        let lined = self.words.get(at + 1).is_some_and(|word| word.kind == Kind::Line);
+        let until = if lined { Until::Bullets } else { Until::Line };
+        let (list, after) = items::items(self.words, at + 1 + usize::from(lined), until);
+        if list.len() < 2 || !looks_like_fields(&list) {
+            return None;
+        }
+        let known = &mut self.scan.found[last];
+        known.strength = known.strength.max(Strength::Made);
+        self.give(last, &list, true);
+        Some(after)
     }
 
     fn colon(&mut self, at: usize) {
@@ -387,7 +411,9 @@ impl Walk<'_> {
 
     fn phrase(&mut self, phrase: Phrase) -> usize {
         let end = phrase.end;
-        let (core, named) = phrase.without_end(&META);
+        // `Product (name, sku)` is a record, though products are software elsewhere.
+        let told = phrase.noun().is_some() && self.gives_fields(phrase.start, phrase.end);
+        let (core, named) = if told { (phrase.clone(), 0) } else { phrase.without_end(&META) };
         let (stem, tracked) = if core.noun().is_some() && named == 0 || core.wide_domain() {
             (core.clone(), 0)
         } else {
@@ -396,10 +422,8 @@ impl Walk<'_> {
         let suffixed = named > 0 || tracked > 0;
         let place = self.is_place(&stem);
         let general = phrase.words.iter().all(|word| GENERIC.has(word));
-        self.container = suffixed
-            || place
-            || phrase.words.iter().all(|word| META.has(word))
-            || (self.container && general);
+        let software = phrase.words.iter().all(|word| META.has(word));
+        self.container = suffixed || place || software && !told || (self.container && general);
         if self.container
             && self.scan.heading.is_none()
             && phrase.start < HEADING_WORDS_MAX
