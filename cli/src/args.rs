@@ -49,6 +49,7 @@ pub enum Command {
     /// Follow a build until it ends
     Watch {
         /// The build, such as bld_01J8...
+        #[arg(value_parser = id)]
         build: String,
     },
     /// List builds, newest first
@@ -56,11 +57,13 @@ pub enum Command {
     /// Show a build, its plan and its tasks
     Show {
         /// The build
+        #[arg(value_parser = id)]
         build: String,
     },
     /// Write the files of a build into a folder
     Download {
         /// The build
+        #[arg(value_parser = id)]
         build: String,
         /// The folder, which must be empty or not exist yet [default: projects/<build>]
         #[arg(long, short, value_name = "FOLDER")]
@@ -69,11 +72,13 @@ pub enum Command {
     /// Cancel a build
     Cancel {
         /// The build
+        #[arg(value_parser = id)]
         build: String,
     },
     /// Run again what failed, was skipped or was cancelled
     Retry {
         /// The build
+        #[arg(value_parser = id)]
         build: String,
         /// Follow it until it ends
         #[arg(long, short)]
@@ -82,11 +87,13 @@ pub enum Command {
     /// Agree to a plan that waits for approval
     Approve {
         /// The build, or its plan
+        #[arg(value_parser = id)]
         id: String,
     },
     /// Refuse a plan that waits for approval
     Reject {
         /// The build, or its plan
+        #[arg(value_parser = id)]
         id: String,
         /// Why, for the record
         #[arg(long)]
@@ -213,10 +220,10 @@ pub struct Deliveries {
     #[arg(long, default_value_t = 20)]
     pub limit: u32,
     /// Show this delivery with all its attempts
-    #[arg(long, value_name = "DELIVERY", conflicts_with = "redeliver")]
+    #[arg(long, value_name = "DELIVERY", value_parser = id, conflicts_with = "redeliver")]
     pub show: Option<String>,
     /// Send this delivery again
-    #[arg(long, value_name = "DELIVERY")]
+    #[arg(long, value_name = "DELIVERY", value_parser = id)]
     pub redeliver: Option<String>,
 }
 
@@ -242,4 +249,30 @@ pub enum Detail {
     Line,
     /// The whole body
     Body,
+}
+
+/// An id, which becomes part of a path: nothing in it may lead that path elsewhere.
+fn id(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        return Ok(text.to_owned());
+    }
+    Err("an id has letters, digits and _ only, such as bld_01J8ZQ5W3V9K2M4N6P7R8S9T0A".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_cannot_lead_to_another_path_of_the_api() {
+        for command in ["show", "cancel", "retry", "watch", "download", "approve", "reject"] {
+            let parse = |id: &str| Args::try_parse_from(["buildfleet", command, id]).is_ok();
+
+            assert!(parse("bld_01J8ZQ5W3V9K2M4N6P7R8S9T0A"), "{command}");
+            for id in ["", "../../health", "bld_1?limit=1", "bld_1/plan", "bld_1#x", "%2e%2e"] {
+                assert!(!parse(id), "{command} {id:?}");
+            }
+        }
+    }
 }

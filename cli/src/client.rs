@@ -121,10 +121,13 @@ impl Client {
     ) -> Result<(), Error> {
         let mut failures = 0;
         loop {
+            let before = after;
             match self.stream(build, &mut after, &mut heard).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => failures = 0,
-                Err(Error::Unreachable { .. }) if failures < 30 => failures += 1,
+                // A stream that told something before it broke was no failure in a row.
+                Err(error) if is_passing(&error) && before < after => failures = 1,
+                Err(error) if is_passing(&error) && failures < 30 => failures += 1,
                 Err(error) => return Err(error),
             }
             tokio::time::sleep(Duration::from_millis(if failures == 0 { 50 } else { 2000 })).await;
@@ -148,19 +151,30 @@ impl Client {
         }
         let mut bytes = response.bytes_stream();
         let mut frames = Frames::default();
+        let mut ended = false;
         while let Some(chunk) = bytes.next().await {
             let chunk = chunk.map_err(|error| self.unreachable(&error))?;
             for event in frames.push(&chunk) {
                 *after = event.seq;
-                let ends =
+                // A build that was retried goes on after its end; the API knows which end is the last.
+                ended =
                     matches!(&*event.kind, "build_completed" | "build_failed" | "build_cancelled");
-                if !heard(event) || ends {
+                if !heard(event) {
                     return Ok(true);
                 }
             }
         }
-        Ok(false)
+        Ok(ended)
     }
+}
+
+/// Whether what kept a stream from going on may be over in a moment: nobody there, or one who says that
+/// its own store, or the API behind it, does not answer now.
+const fn is_passing(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Unreachable { .. } | Error::Refused { status: 429 | 502 | 503 | 504, .. }
+    )
 }
 
 async fn refused(response: Response) -> Error {
@@ -224,7 +238,67 @@ impl Event {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    use axum::{
+        Router,
+        http::{HeaderMap, header::CONTENT_TYPE},
+        response::IntoResponse as _,
+        routing,
+    };
+    use serde_json::json;
+
     use super::*;
+
+    /// An API that tells one event, answers 503 once, and then tells the rest, in which the build ends,
+    /// is retried, and ends again.
+    async fn tell(calls: u32, headers: &HeaderMap) -> axum::response::Response {
+        let after = headers["last-event-id"].to_str().unwrap();
+        let told = |events: &[(u32, &str)]| {
+            let data = |(seq, kind): &(u32, &str)| {
+                let event = json!({ "seq": seq, "type": kind, "timestamp": 1, "data": {} });
+                format!("id: {seq}\ndata: {event}\n\n")
+            };
+            let frames: String = events.iter().map(data).collect();
+            ([(CONTENT_TYPE, "text/event-stream")], frames).into_response()
+        };
+        match (calls, after) {
+            (0, "0") => told(&[(1, "build_started")]),
+            (1, _) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            (_, "1") => told(&[(2, "build_failed"), (3, "build_retried"), (4, "build_completed")]),
+            _ => StatusCode::BAD_REQUEST.into_response(),
+        }
+    }
+
+    #[tokio::test]
+    async fn following_outlasts_a_store_that_is_away_and_an_end_that_was_not_the_last() {
+        let _in_place = rustls::crypto::ring::default_provider().install_default();
+        let calls = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&calls);
+        let events = routing::get(async move |headers: HeaderMap| {
+            tell(counted.fetch_add(1, Ordering::Relaxed), &headers).await
+        });
+        let router = Router::new().route("/v1/builds/{id}/events", events);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let client = Client::new(Address { url, api_key: None }).unwrap();
+        let mut seqs = Vec::new();
+
+        let followed = client.follow("bld_1", 0, |event| {
+            seqs.push(event.seq);
+            true
+        });
+        tokio::select! {
+            served = axum::serve(listener, router) => served.unwrap(),
+            followed = followed => followed.unwrap(),
+        }
+
+        assert_eq!(seqs, [1, 2, 3, 4]);
+        assert_eq!(calls.load(Ordering::Relaxed), 3);
+    }
 
     #[test]
     fn events_are_read_however_the_stream_is_cut() {

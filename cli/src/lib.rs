@@ -4,6 +4,7 @@
 //! to standard output is the answer and nothing else; progress and errors go to standard error.
 
 pub mod args;
+pub mod answer;
 pub mod address;
 pub mod client;
 pub mod commands;

@@ -121,7 +121,11 @@ impl<'a> Reader<'a> {
 
     /// Adds a fault that is not about one value alone.
     pub fn fault(&mut self, name: &str, wanted: impl Display) {
-        self.faults.push(format!("{name}: {wanted}"));
+        let fault = format!("{name}: {wanted}");
+        // `buildfleet dev` reads for several programs, some of which share a setting.
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
     }
 
     /// The settings, if nothing was wrong.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Context, project};
 use crate::{
+    answer,
     args::{BriefArgs, List, Submit},
     client::Client,
     exit::{Error, Exit},
@@ -135,15 +136,12 @@ pub async fn watch(context: &Context, build: &str) -> Result<Exit, Error> {
     client
         .follow(build, 0, |event| {
             end.clone_from(&event.kind);
-            println!(
-                "{}",
-                json!({
-                    "seq": event.seq,
-                    "type": event.kind,
-                    "timestamp": event.timestamp,
-                    "data": event.data,
-                })
-            );
+            answer::line(json!({
+                "seq": event.seq,
+                "type": event.kind,
+                "timestamp": event.timestamp,
+                "data": event.data,
+            }));
             true
         })
         .await?;

@@ -17,6 +17,7 @@ use webhook_dispatcher::sign;
 
 use super::Context;
 use crate::{
+    answer,
     args::{self, Detail},
     exit::{Error, Exit},
 };
@@ -56,9 +57,8 @@ async fn receive(
     let event: Value = serde_json::from_slice(&body)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&body).into_owned()));
     if receiver.json {
-        println!(
-            "{}",
-            json!({ "verified": verdict.is_ok(), "fault": verdict.err(), "event": event })
+        answer::line(
+            json!({ "verified": verdict.is_ok(), "fault": verdict.err(), "event": event }),
         );
     } else {
         let mark = match verdict {
@@ -67,9 +67,13 @@ async fn receive(
         };
         let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
         let name = event["data"]["taskName"].as_str().unwrap_or_default();
-        println!("{mark}  {}  {}  {name}", text(&event["buildId"]), text(&event["type"]));
+        answer::line(format_args!(
+            "{mark}  {}  {}  {name}",
+            text(&event["buildId"]),
+            text(&event["type"])
+        ));
         if receiver.detail == Detail::Body {
-            println!("{event:#}");
+            answer::line(format_args!("{event:#}"));
         }
     }
     if verdict.is_ok() { receiver.status } else { StatusCode::UNAUTHORIZED }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Context, builds, project};
 use crate::{
     address::{Address, Note},
-    args,
+    answer, args,
     client::Client,
     dev::{self, Config, Dev},
     exit::{Error, Exit},
@@ -161,9 +161,9 @@ async fn build(
     project::write(client, &id, &out).await?;
     let out = std::path::absolute(&out).unwrap_or(out);
     if context.json {
-        println!("{build:#}");
+        answer::line(format_args!("{build:#}"));
     }
     eprintln!("the project's README.md says how to install, test and run it:");
-    println!("{}", out.display());
+    answer::line(out.display());
     Ok(Exit::Done)
 }

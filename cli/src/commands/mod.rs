@@ -14,6 +14,7 @@ use buildfleet::config::{Env, Reader};
 
 use crate::{
     address::Address,
+    answer,
     args::{Args, Command},
     client::Client,
     exit::{Error, Exit},
@@ -43,11 +44,11 @@ impl Context {
     }
 
     /// Prints an answer: as it is with `--json`, else as words.
-    fn print(&self, answer: &serde_json::Value, words: impl FnOnce() -> String) {
+    fn print(&self, body: &serde_json::Value, words: impl FnOnce() -> String) {
         if self.json {
-            println!("{answer:#}");
+            answer::line(format_args!("{body:#}"));
         } else {
-            println!("{}", words());
+            answer::line(words());
         }
     }
 }

@@ -26,7 +26,7 @@ use std::{str::FromStr, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    PgPool,
+    ConnectOptions, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -38,9 +38,11 @@ pub struct Postgres {
     pool: PgPool,
 }
 
-/// More would wait for each other's locks rather than for work; a server of 100 connections serves
-/// six programs.
-const CONNECTIONS_MAX: u32 = 16;
+/// More would wait for each other's locks rather than for work. A server of 100 connections, which is
+/// what Postgres allows unless told otherwise, serves twelve programs: three of each.
+const CONNECTIONS_MAX: u32 = 8;
+/// What a burst has opened is given back soon, for other programs and for people with a psql.
+const IDLE_CONNECTION: Duration = Duration::from_secs(60);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Milliseconds. The longest statement, adopting a plan of 100,000 tasks, takes a few seconds.
 const STATEMENT_TIMEOUT: &str = "30000";
@@ -54,14 +56,27 @@ impl Postgres {
             ("statement_timeout", STATEMENT_TIMEOUT),
             ("idle_in_transaction_session_timeout", IDLE_TIMEOUT),
         ]);
-        let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS_MAX)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options)
-            .await
-            .map_err(OpenError::Connect)?;
+        let pool = Self::connect(options).await.map_err(OpenError::Connect)?;
         sqlx::migrate!("../migrations/postgres").run(&pool).await.map_err(OpenError::Migrate)?;
         Ok(Self { pool })
+    }
+
+    async fn connect(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
+        let opened = PgPoolOptions::new()
+            .max_connections(CONNECTIONS_MAX)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .idle_timeout(IDLE_CONNECTION)
+            .connect_with(options.clone())
+            .await;
+        match opened {
+            // The pool waited for a server that is just starting, and only says that it waited; one
+            // more try says for what.
+            Err(sqlx::Error::PoolTimedOut) => match options.connect().await {
+                Err(reason) => Err(reason),
+                Ok(_) => Err(sqlx::Error::PoolTimedOut),
+            },
+            opened => opened,
+        }
     }
 }
 
