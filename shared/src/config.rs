@@ -327,6 +327,8 @@ mod tests {
 
         reader.address("BUILDFLEET_LISTEN");
         reader.number("BUILDFLEET_TASK_SLOTS", 1, 1000);
+        // Two programs in one process may read the same.
+        reader.number("BUILDFLEET_TASK_SLOTS", 1, 1000);
         Logging::read(&mut reader);
         reader.flag("REQUIRE_PLAN_APPROVAL");
         Backends::of_fleet(&mut reader);

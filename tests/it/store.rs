@@ -16,7 +16,7 @@ mod sqlite {
 }
 
 mod postgres {
-    use buildfleet::store::postgres::Postgres;
+    use buildfleet::store::{Store, postgres::Postgres};
     use tests::servers;
 
     /// With nothing to keep: the server goes with the process.
@@ -38,7 +38,7 @@ mod postgres {
             programs.push(Postgres::open(&url).await.expect("a store"));
         }
 
-        let asked = programs.iter().flat_map(|program| (0..50).map(|_| program.workers()));
+        let asked = programs.iter().flat_map(|program| (0..50).map(move |_| program.workers()));
         let answers = futures_util::future::join_all(asked).await;
 
         assert!(answers.iter().all(Result::is_ok));

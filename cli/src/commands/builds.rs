@@ -11,7 +11,7 @@ use crate::{
     client::Client,
     exit::{Error, Exit},
     progress::{Progress, ms},
-    table::table,
+    table::{plain, table},
 };
 
 /// The body of a submission.
@@ -195,9 +195,10 @@ pub async fn show(context: &Context, build: &str) -> Result<Exit, Error> {
 }
 
 fn described(build: &Value, tasks: &Value) -> String {
-    let text = |name: &str| build[name].as_str().unwrap_or_default().to_owned();
+    let text = |name: &str| plain(build[name].as_str().unwrap_or_default());
     let mut words = vec![format!("{}  {}", text("id"), text("state"))];
-    let prompt = text("prompt").split_whitespace().collect::<Vec<_>>().join(" ");
+    let prompt = build["prompt"].as_str().unwrap_or_default();
+    let prompt = plain(&prompt.split_whitespace().collect::<Vec<_>>().join(" "));
     words.push(format!("brief     {prompt}"));
     words.push(format!("progress  {:.0} %", build["progress"].as_f64().unwrap_or(0.0)));
     words.push(format!("created   {}", text("created_at")));
@@ -205,10 +206,10 @@ fn described(build: &Value, tasks: &Value) -> String {
         words.push(format!("finished  {at}"));
     }
     if let Some(message) = build["error"]["message"].as_str() {
-        words.push(format!("error     {message}"));
+        words.push(format!("error     {}", plain(message)));
     }
     for note in build["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        words.push(format!("note      {note}"));
+        words.push(format!("note      {}", plain(note)));
     }
     let rows: Vec<_> = tasks["tasks"].as_array().into_iter().flatten().map(task_row).collect();
     if !rows.is_empty() {
