@@ -195,6 +195,17 @@ async fn an_idempotency_key_has_visible_characters() {
 }
 
 #[tokio::test]
+async fn of_two_idempotency_keys_none_counts() {
+    let scene = Scene::new().await;
+    let keys = [("idempotency-key", "one"), ("idempotency-key", "two")];
+
+    let answer = scene.post_json("/v1/builds", &keys, r#"{"prompt": "x"}"#).await;
+
+    assert_eq!(answer.code(), "bad_idempotency_key");
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn a_secret_is_made_for_a_webhook_without_one_and_told_again_to_a_repetition() {
     let scene = Scene::new().await;
     let key = [("idempotency-key", "one")];
