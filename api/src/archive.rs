@@ -1,8 +1,8 @@
 //! A project as one zip file: its committed files under their paths, and a manifest.
 //!
-//! The same files make the same bytes: entries are sorted and their times fixed. The manifest has the
-//! form that `sha256sum -c MANIFEST.sha256` takes; no project file can have its name, because no plan
-//! may write it.
+//! The same files make the same bytes: entries are sorted and their times fixed. The manifest has
+//! the form that `sha256sum -c MANIFEST.sha256` takes; no project file can have its name, because
+//! no plan may write it.
 
 use std::io::{Cursor, Write};
 

@@ -1,7 +1,7 @@
 //! Who may come in: whoever shows one of the keys.
 //!
-//! Everything under `/v1` is shut, also what does not exist there. Knows keys, not persons: there is
-//! one tenant.
+//! Everything under `/v1` is shut, also what does not exist there. Knows keys, not persons: there
+//! is one tenant.
 
 use axum::{
     extract::{Request, State},
@@ -26,8 +26,8 @@ impl Keys {
         Self(keys.iter().map(|key| digest(key.expose_secret())).collect())
     }
 
-    /// Takes as long for a wrong key as for a right one: digests have one length, and all of them are
-    /// looked at.
+    /// Takes as long for a wrong key as for a right one: digests have one length, and all of them
+    /// are looked at.
     fn know(&self, key: &str) -> bool {
         let shown = digest(key);
         let known = self.0.iter().fold(Choice::from(0), |known, key| known | key.ct_eq(&shown));

@@ -1,8 +1,8 @@
 //! What a client is told when it does not get what it asked for.
 //!
 //! Every error is a status, a stable code for programs and a clause for people. The body is written
-//! by `frame`, which alone knows the id of the request. What lies behind an error is logged here and
-//! never sent.
+//! by `frame`, which alone knows the id of the request. What lies behind an error is logged here
+//! and never sent.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},

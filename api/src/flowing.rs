@@ -1,5 +1,5 @@
-//! A connection that has to flow: a client that takes nothing of what it asked for is let go, so that
-//! it cannot keep an archive in memory, or a place in the door, for as long as it likes.
+//! A connection that has to flow: a client that takes nothing of what it asked for is let go, so
+//! that it cannot keep an archive in memory, or a place in the door, for as long as it likes.
 
 use std::{
     future::Future,

@@ -19,7 +19,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const REQUEST_ID_CHARS_MAX: usize = 128;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The page of `/docs` needs its own scripts and styles, some of them inline, and nothing from elsewhere.
+/// The page of `/docs` needs its own scripts and styles, some of them inline, and nothing from
+/// elsewhere.
 const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inline'; \
      style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'self'; \
      frame-ancestors 'none'";

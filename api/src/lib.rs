@@ -41,8 +41,8 @@ pub struct Api(Arc<Parts>);
 pub struct Parts {
     pub store: Arc<dyn Store>,
     pub queue: Arc<dyn Queue>,
-    /// Tells the relay that something was put into the outbox, and us that the log may have grown. Only
-    /// haste.
+    /// Tells the relay that something was put into the outbox, and us that the log may have grown.
+    /// Only haste.
     pub nudge: Nudge,
     pub settings: Settings,
     /// Cancelled when the process stops; streams end then.

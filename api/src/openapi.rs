@@ -1,7 +1,7 @@
 //! The API as a document: OpenAPI 3.1, gathered from the routes.
 //!
-//! What is true of every call is added here: the ways to show a key, and the errors that any call can
-//! meet, all of one form.
+//! What is true of every call is added here: the ways to show a key, and the errors that any call
+//! can meet, all of one form.
 
 use utoipa::{
     Modify, OpenApi,

@@ -1,8 +1,8 @@
-//! Streams of events: each reader pulls from the log by sequence number, so that nothing is buffered
-//! for a slow one, and nothing is lost or told twice to one that comes back.
+//! Streams of events: each reader pulls from the log by sequence number, so that nothing is
+//! buffered for a slow one, and nothing is lost or told twice to one that comes back.
 //!
-//! Other processes write the log, so somebody has to look whether it grew. All readers of one build in
-//! this process look with one pair of eyes: a `Tail`.
+//! Other processes write the log, so somebody has to look whether it grew. All readers of one build
+//! in this process look with one pair of eyes: a `Tail`.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -61,8 +61,8 @@ impl Tails {
 }
 
 impl Tail {
-    /// Returns when the log reaches beyond `after`. Whoever comes first looks for all: the others wait
-    /// for the lock and find the answer fresh.
+    /// Returns when the log reaches beyond `after`. Whoever comes first looks for all: the others
+    /// wait for the lock and find the answer fresh.
     async fn beyond(
         &self,
         store: &dyn store::Store,

@@ -1,7 +1,8 @@
 //! Which webhook addresses may be registered.
 //!
-//! Looks at what is written in the URL and asks no name server: what a name leads to is judged by the
-//! dispatcher, each time it sends. Refusing here what is plainly private tells the client at once.
+//! Looks at what is written in the URL and asks no name server: what a name leads to is judged by
+//! the dispatcher, each time it sends. Refusing here what is plainly private tells the client at
+//! once.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -59,8 +59,8 @@ pub struct Address {
 }
 
 impl Address {
-    /// What was said wins; what was not said is taken from the note of the local fleet, as long as it
-    /// is that fleet that was meant.
+    /// What was said wins; what was not said is taken from the note of the local fleet, as long as
+    /// it is that fleet that was meant.
     pub fn find(url: Option<Url>, api_key: Option<String>, data: &Path) -> Result<Self, Error> {
         let note = Note::read(data);
         let local = |note: &Note| url.as_ref().is_none_or(|url| *url == note.url);

@@ -7,7 +7,8 @@ use std::{
 
 use crate::exit::Exit;
 
-/// Writes a line. Whoever reads may have read enough, as `head` has: then the process ends, content.
+/// Writes a line. Whoever reads may have read enough, as `head` has: then the process ends,
+/// content.
 pub fn line(text: impl Display) {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {

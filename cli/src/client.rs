@@ -111,8 +111,8 @@ impl Client {
         Ok(bytes.to_vec())
     }
 
-    /// Calls `heard` with every event after `after`, until the build has ended or `heard` says so by
-    /// answering false. A stream that breaks off is taken up again where it broke, for a minute.
+    /// Calls `heard` with every event after `after`, until the build has ended or `heard` says so
+    /// by answering false. A stream that breaks off is taken up again where it broke, for a minute.
     pub async fn follow(
         &self,
         build: &str,
@@ -156,7 +156,8 @@ impl Client {
             let chunk = chunk.map_err(|error| self.unreachable(&error))?;
             for event in frames.push(&chunk) {
                 *after = event.seq;
-                // A build that was retried goes on after its end; the API knows which end is the last.
+                // A build that was retried goes on after its end; the API knows which end is the
+                // last.
                 ended =
                     matches!(&*event.kind, "build_completed" | "build_failed" | "build_cancelled");
                 if !heard(event) {
@@ -168,8 +169,8 @@ impl Client {
     }
 }
 
-/// Whether what kept a stream from going on may be over in a moment: nobody there, or one who says that
-/// its own store, or the API behind it, does not answer now.
+/// Whether what kept a stream from going on may be over in a moment: nobody there, or one who says
+/// that its own store, or the API behind it, does not answer now.
 const fn is_passing(error: &Error) -> bool {
     matches!(
         error,
@@ -253,8 +254,8 @@ mod tests {
 
     use super::*;
 
-    /// An API that tells one event, answers 503 once, and then tells the rest, in which the build ends,
-    /// is retried, and ends again.
+    /// An API that tells one event, answers 503 once, and then tells the rest, in which the build
+    /// ends, is retried, and ends again.
     async fn tell(calls: u32, headers: &HeaderMap) -> axum::response::Response {
         let after = headers["last-event-id"].to_str().unwrap();
         let told = |events: &[(u32, &str)]| {

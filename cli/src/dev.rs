@@ -1,7 +1,7 @@
 //! A whole fleet in one process: API, plan worker, task worker and dispatcher on one folder.
 //!
-//! It may be killed at any instant. What was committed is in the folder; what was in progress lapses
-//! at the next start, since nobody but this process can have held it.
+//! It may be killed at any instant. What was committed is in the folder; what was in progress
+//! lapses at the next start, since nobody but this process can have held it.
 
 use std::{
     fs::{self, File, TryLockError},

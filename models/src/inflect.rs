@@ -1,6 +1,7 @@
 //! English nouns, one and many.
 //!
-//! Rules with a list of exceptions. Both directions take the last word of a snake case name, so that
+//! Rules with a list of exceptions. Both directions take the last word of a snake case name, so
+//! that
 //! `order_items` becomes `order_item`.
 
 const IRREGULAR: &[(&str, &str)] = &[

@@ -1,6 +1,7 @@
 //! The whole wire contract of the queue: a job is an id to look at, and nothing else.
 //!
-//! Handling a job twice is harmless, and losing one costs time only: what is true stands in the store.
+//! Handling a job twice is harmless, and losing one costs time only: what is true stands in the
+//! store.
 
 use std::{fmt, str::FromStr};
 

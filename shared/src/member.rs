@@ -67,8 +67,8 @@ impl Member {
         result
     }
 
-    /// Works on a lane until stopped, with at most `slots` jobs at once, under a holder's name of its
-    /// own.
+    /// Works on a lane until stopped, with at most `slots` jobs at once, under a holder's name of
+    /// its own.
     pub async fn serve<H, F>(&self, lane: Lane, holder: HolderId, slots: usize, handler: H)
     where
         H: Fn(Job) -> F + Clone + Send + Sync + 'static,

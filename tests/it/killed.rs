@@ -1,5 +1,5 @@
-//! The embedded default may be killed at any instant: what it answered stands, and nothing is done by
-//! halves or twice.
+//! The embedded default may be killed at any instant: what it answered stands, and nothing is done
+//! by halves or twice.
 
 use std::{
     collections::HashSet,

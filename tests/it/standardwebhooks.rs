@@ -1,5 +1,5 @@
-//! A receiver that is not ours verifies every webhook of a build: Python with the library of Standard
-//! Webhooks, in an environment that is made once below `target`.
+//! A receiver that is not ours verifies every webhook of a build: Python with the library of
+//! Standard Webhooks, in an environment that is made once below `target`.
 
 use std::{
     fs::{self, File},

@@ -1,8 +1,8 @@
 //! A whole fleet in one process: record, queue, API on a real port, workers and dispatcher.
 //!
-//! It stands on either footing: SQLite and memory, with one relay for all, as in `buildfleet dev`; or
-//! Postgres and Redis, each program with a relay of its own, as in a fleet. Tests wait for facts and
-//! never for time: `until` panics with a picture of the record, and `age` makes time pass.
+//! It stands on either footing: SQLite and memory, with one relay for all, as in `buildfleet dev`;
+//! or Postgres and Redis, each program with a relay of its own, as in a fleet. Tests wait for facts
+//! and never for time: `until` panics with a picture of the record, and `age` makes time pass.
 
 use std::{
     fmt::Write as _,

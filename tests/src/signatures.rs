@@ -1,5 +1,5 @@
-//! What a receiver does to verify a webhook, written apart from what signs it: HMAC by its definition
-//! (RFC 2104) on SHA-256, and base64 by its table (RFC 4648).
+//! What a receiver does to verify a webhook, written apart from what signs it: HMAC by its
+//! definition (RFC 2104) on SHA-256, and base64 by its table (RFC 4648).
 
 use sha2::{Digest as _, Sha256};
 

@@ -38,8 +38,8 @@ impl Dispatcher {
             return Ok(()); // Settled already, not due, not its turn yet, or someone else has it.
         };
 
-        // A request that is on its way is waited for even while stopping: nobody can tell whether the
-        // receiver has seen it, and it takes no longer than its time limit.
+        // A request that is on its way is waited for even while stopping: nobody can tell whether
+        // the receiver has seen it, and it takes no longer than its time limit.
         let result = self.attempt(&claim).await;
 
         let settled = self.settle(&claim, &result).await;

@@ -38,8 +38,8 @@ pub struct Signed {
 }
 
 impl Signed {
-    /// Signs a delivery for an attempt that is made `now`. The id is that of the event: it stays the
-    /// same over all attempts and redeliveries, so a receiver can pass over what it has seen.
+    /// Signs a delivery for an attempt that is made `now`. The id is that of the event: it stays
+    /// the same over all attempts and redeliveries, so a receiver can pass over what it has seen.
     pub fn new(claim: &DeliveryClaim, now: At) -> Result<Self, BadSecret> {
         let body = body(&claim.event);
         let secret = claim.secret.expose_secret();

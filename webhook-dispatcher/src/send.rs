@@ -1,8 +1,8 @@
 //! Sending: one POST, one time limit over everything, and no address that is refused.
 //!
-//! Redirects are not followed, proxies of the environment are not used, and of the answer no more is
-//! read than its excerpt. The addresses of a name are judged as they are resolved for the connection,
-//! so what was judged is what is dialled.
+//! Redirects are not followed, proxies of the environment are not used, and of the answer no more
+//! is read than its excerpt. The addresses of a name are judged as they are resolved for the
+//! connection, so what was judged is what is dialled.
 
 use std::{
     error::Error as StdError,
@@ -85,8 +85,8 @@ impl Sender {
         Ok((status, excerpt(answer).await))
     }
 
-    /// The URL, if its scheme can be spoken and its address, where it has one instead of a name, may
-    /// be reached. Names are judged by `Guard`.
+    /// The URL, if its scheme can be spoken and its address, where it has one instead of a name,
+    /// may be reached. Names are judged by `Guard`.
     fn vetted(&self, url: &str) -> Result<Url, Failure> {
         let url = Url::parse(url)
             .ok()

@@ -1,7 +1,7 @@
 //! Signatures: HMAC-SHA256 over the body, and over id, time and body.
 //!
-//! Two schemes go with every attempt, with one secret. The first is `X-Webhook-Signature`, the hex of
-//! HMAC-SHA256 over the body alone, keyed with the secret's text as it was given. The second is
+//! Two schemes go with every attempt, with one secret. The first is `X-Webhook-Signature`, the hex
+//! of HMAC-SHA256 over the body alone, keyed with the secret's text as it was given. The second is
 //! Standard Webhooks 1.0.0: `v1,` and the base64 of HMAC-SHA256 over `{id}.{unix seconds}.{body}`.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};

@@ -12,7 +12,8 @@ use buildfleet::domain::{
 /// A file larger than this is no source file; the store keeps them whole.
 pub const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Checks that a task wrote exactly the paths it declared, and that each file is what its name says.
+/// Checks that a task wrote exactly the paths it declared, and that each file is what its name
+/// says.
 pub fn output(declared: &[String], output: &Output) -> Result<(), Failure> {
     let mut missing: HashSet<&str> = declared.iter().map(String::as_str).collect();
     for file in &output.files {

@@ -5,8 +5,8 @@ use std::{any::Any, panic::AssertUnwindSafe};
 use buildfleet::domain::attempt::Failure;
 use futures_util::FutureExt as _;
 
-/// Does the work; a panic in it is a failure of this code. It is permanent: the same work would meet
-/// the same panic.
+/// Does the work; a panic in it is a failure of this code. It is permanent: the same work would
+/// meet the same panic.
 pub async fn caught<T>(
     code: &str,
     work: impl Future<Output = Result<T, Failure>>,

@@ -12,8 +12,8 @@ use secrecy::ExposeSecret as _;
 
 use crate::sweep::{self, Sweep};
 
-/// Reads the settings, joins the fleet and works until a signal comes. Exit code 2: a setting is not
-/// as it must be; 1: the store or the queue could not be opened.
+/// Reads the settings, joins the fleet and works until a signal comes. Exit code 2: a setting is
+/// not as it must be; 1: the store or the queue could not be opened.
 pub async fn run<C>(
     program: &'static str,
     read: impl FnOnce(&mut Reader<'_>) -> C,

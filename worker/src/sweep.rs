@@ -1,4 +1,5 @@
-//! Someone died, or waited too long: lapsed leases are settled as lost, and what is overdue is ended.
+//! Someone died, or waited too long: lapsed leases are settled as lost, and what is overdue is
+//! ended.
 //!
 //! Every worker sweeps. Two that find the same lease are fenced from one another by the store.
 
@@ -28,7 +29,8 @@ pub struct Sweep {
 impl Sweep {
     /// Where many processes hold work, work that loses one after the other is taken for the cause.
     pub const FLEET: Sweep = Sweep { work: Policy::WORK, deliveries: Policy::DELIVERY };
-    /// Where all of it is one process, which may be killed at any instant and as often as one likes.
+    /// Where all of it is one process, which may be killed at any instant and as often as one
+    /// likes.
     pub const ALONE: Sweep =
         Sweep { work: Policy::WORK.alone(), deliveries: Policy::DELIVERY.alone() };
 }

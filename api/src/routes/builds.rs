@@ -35,7 +35,8 @@ const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
 
 /// Submit a brief
 ///
-/// Keeps the brief and answers at once; what comes of it is found under the returned addresses. With an
+/// Keeps the brief and answers at once; what comes of it is found under the returned addresses.
+/// With an
 /// `Idempotency-Key`, the same request posted again answers with the same build.
 #[utoipa::path(
     post, path = "/v1/builds", operation_id = "submit_build", tag = "builds",
@@ -228,8 +229,8 @@ pub async fn cancel(
 
 /// Retry a build
 ///
-/// Runs again only what failed, was skipped or cancelled. A build without an adopted plan is planned
-/// anew.
+/// Runs again only what failed, was skipped or cancelled. A build without an adopted plan is
+/// planned anew.
 #[utoipa::path(
     post, path = "/v1/builds/{id}/retry", operation_id = "retry_build", tag = "builds",
     params(("id" = String, Path, description = "`bld_...`")),

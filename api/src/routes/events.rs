@@ -31,10 +31,11 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 
 /// Read a build's events
 ///
-/// A page of JSON; or, with `Accept: text/event-stream`, a stream: first the events after `after` (or
+/// A page of JSON; or, with `Accept: text/event-stream`, a stream: first the events after `after`
+/// (or
 /// `Last-Event-ID`, which goes before), then those to come, each with `id` (its seq), `event` (its type)
-/// and `data` (the event as in the page). A comment every 15 seconds keeps the line open. The stream ends
-/// after the event that ends the build; taken up again after that, the answer is 204.
+/// and `data` (the event as in the page). A comment every 15 seconds keeps the line open. The
+/// stream ends after the event that ends the build; taken up again after that, the answer is 204.
 #[utoipa::path(
     get, path = "/v1/builds/{id}/events", operation_id = "read_events", tag = "events",
     params(

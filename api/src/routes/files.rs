@@ -173,7 +173,8 @@ fn tagged(headers: &mut HeaderMap, tag: String) {
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(header::ETAG, tag);
     }
-    // It is somebody's code, and a retry may change it: kept by the client alone, and asked for anew.
+    // It is somebody's code, and a retry may change it: kept by the client alone, and asked for
+    // anew.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
 }
 

@@ -11,8 +11,8 @@ use crate::{
 
 /// List a build's tasks
 ///
-/// All of the newest plan, in its order; none before there is a plan. Together they are the graph, so
-/// they come in one piece.
+/// All of the newest plan, in its order; none before there is a plan. Together they are the graph,
+/// so they come in one piece.
 #[utoipa::path(
     get, path = "/v1/builds/{id}/tasks", operation_id = "list_tasks", tag = "tasks",
     params(("id" = String, Path, description = "`bld_...`")),

@@ -1,5 +1,5 @@
-//! What goes over HTTP. Converted to and from the domain here, and named apart from it: a field that
-//! is renamed inside keeps its name outside.
+//! What goes over HTTP. Converted to and from the domain here, and named apart from it: a field
+//! that is renamed inside keeps its name outside.
 
 pub mod fields;
 pub mod submission;

@@ -52,8 +52,8 @@ pub struct NewBuild {
     /// Such as `api` or `cli`. Chosen from the prompt if absent.
     #[schema(min_length = 1, max_length = 100, pattern = r"\S")]
     pub project_type: Option<String>,
-    /// Such as `fastapi`, `express` or `python-cli`. Chosen from the prompt if absent; what cannot be
-    /// served is built with what comes nearest, and the plan's notes say so.
+    /// Such as `fastapi`, `express` or `python-cli`. Chosen from the prompt if absent; what cannot
+    /// be served is built with what comes nearest, and the plan's notes say so.
     #[schema(min_length = 1, max_length = 100, pattern = r"\S")]
     pub framework: Option<String>,
     pub complexity: Option<Complexity>,
@@ -122,8 +122,8 @@ pub struct NewWebhook {
         example = "https://example.com/hooks"
     )]
     pub url: String,
-    /// 16 to 256 visible characters; one that begins with `whsec_` goes on with the base64 of 24 to 64
-    /// bytes. Made for you, and told in the answer, if absent and the operator has set none.
+    /// 16 to 256 visible characters; one that begins with `whsec_` goes on with the base64 of 24 to
+    /// 64 bytes. Made for you, and told in the answer, if absent and the operator has set none.
     #[schema(min_length = 16, max_length = 256, pattern = "^[!-~]{16,256}$")]
     pub secret: Option<String>,
     /// Only these; all if absent or empty.
@@ -138,8 +138,8 @@ pub struct Accepted {
     pub state: super::BuildState,
     pub created_at: Time,
     pub urls: Urls,
-    /// Only if a secret was made for the webhook: keep it, it is not shown again but to a repetition of
-    /// this request under its idempotency key.
+    /// Only if a secret was made for the webhook: keep it, it is not shown again but to a
+    /// repetition of this request under its idempotency key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook: Option<MadeSecret>,
 }

@@ -1,4 +1,5 @@
-//! Posting a brief: what is taken, what is refused and how, and that a repetition is no second build.
+//! Posting a brief: what is taken, what is refused and how, and that a repetition is no second
+//! build.
 
 use std::sync::Arc;
 

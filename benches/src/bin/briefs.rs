@@ -1,5 +1,5 @@
-//! Twenty varied briefs: each is built, and what is built is installed and tested with the commands of
-//! its own README. Prints a table; exits 1 if a project that completed does not install or pass.
+//! Twenty varied briefs: each is built, and what is built is installed and tested with the commands
+//! of its own README. Prints a table; exits 1 if a project that completed does not install or pass.
 
 use std::{fs, process::ExitCode, time::Instant};
 

@@ -1,5 +1,5 @@
-//! How long one brief takes on the embedded default, from POST to `build_completed`, and how much of it
-//! is the engine's own: everything but drafting the plan and rendering the files.
+//! How long one brief takes on the embedded default, from POST to `build_completed`, and how much
+//! of it is the engine's own: everything but drafting the plan and rendering the files.
 //!
 //! The fleet is a `buildfleet dev` of this program's own, on a fresh folder; warm means after five
 //! builds that are not counted. Times are those of the store: from the build's `created_at` to the
@@ -101,8 +101,8 @@ fn build(bench: &Bench, prompt: &str) -> anyhow::Result<f64> {
     Ok((at("finished_at")?.as_millisecond() - at("created_at")?.as_millisecond()) as f64)
 }
 
-/// What drafting and rendering take when nothing else is done: the median of 20, in milliseconds, and
-/// how many tasks there are.
+/// What drafting and rendering take when nothing else is done: the median of 20, in milliseconds,
+/// and how many tasks there are.
 fn work(prompt: &str) -> anyhow::Result<(f64, usize)> {
     let mut took = Vec::new();
     let mut tasks = 0;

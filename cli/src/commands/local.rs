@@ -49,8 +49,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// For a fleet that has just begun to say where it is, and for one that answers no more to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Builds one brief from start to finish. If a fleet runs on the folder, it does the work; else one is
-/// started for as long as it takes. Should a fleet that was used end first, its work is taken over.
+/// Builds one brief from start to finish. If a fleet runs on the folder, it does the work; else one
+/// is started for as long as it takes. Should a fleet that was used end first, its work is taken
+/// over.
 pub async fn run(context: &Context, args: args::Run) -> Result<Exit, Error> {
     let body = builds::body(&args.brief)?;
     // Posted to the next fleet again, it is still the same build.

@@ -1,8 +1,9 @@
 //! Which addresses a webhook may go to.
 //!
-//! A URL comes from a client, and the dispatcher stands inside the operator's network: without this,
-//! anybody could make it talk to machines that only it can reach. Judged are addresses, never names,
-//! and they are judged where the connection is made, so that a name cannot change its mind between.
+//! A URL comes from a client, and the dispatcher stands inside the operator's network: without
+//! this, anybody could make it talk to machines that only it can reach. Judged are addresses, never
+//! names, and they are judged where the connection is made, so that a name cannot change its mind
+//! between.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -17,8 +18,8 @@ pub struct Allowed {
 }
 
 impl Allowed {
-    /// Reads words such as `10.1.0.0/16`, `127.0.0.1`, `hooks.internal` and `loopback`; the words that
-    /// are none of these come back as they are.
+    /// Reads words such as `10.1.0.0/16`, `127.0.0.1`, `hooks.internal` and `loopback`; the words
+    /// that are none of these come back as they are.
     pub fn read(words: &[String]) -> Result<Self, Vec<String>> {
         let mut allowed = Self::default();
         let mut unknown = Vec::new();
@@ -70,9 +71,9 @@ fn is_host_name(word: &str) -> bool {
     word.len() <= 253 && word.split('.').all(label)
 }
 
-/// Whether an address belongs to the public internet, by the registries of special-purpose addresses
-/// (IANA, RFC 6890 and its successors). Addresses that carry an IPv4 address for a translator are
-/// judged by the one they carry.
+/// Whether an address belongs to the public internet, by the registries of special-purpose
+/// addresses (IANA, RFC 6890 and its successors). Addresses that carry an IPv4 address for a
+/// translator are judged by the one they carry.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),

@@ -46,7 +46,8 @@ pub enum Trigger {
     SomeTasksLost,
     Cancelled,
     DeadlinePassed,
-    /// A person wants another go: at planning if there is no plan, else at the tasks that were lost.
+    /// A person wants another go: at planning if there is no plan, else at the tasks that were
+    /// lost.
     Retried {
         planned: bool,
     },

@@ -27,8 +27,8 @@ pub fn find(nodes: usize, edges: impl IntoIterator<Item = (usize, usize)>) -> Ve
     cycles
 }
 
-/// One dependency per task, so that all run one after the other, ascending by priority; among equals
-/// the given order stays. Returns `(task, on)`.
+/// One dependency per task, so that all run one after the other, ascending by priority; among
+/// equals the given order stays. Returns `(task, on)`.
 pub fn in_a_line(priorities: &[u8]) -> HashMap<usize, usize> {
     let mut order: Vec<usize> = (0..priorities.len()).collect();
     order.sort_by_key(|&index| priorities[index]);

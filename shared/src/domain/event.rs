@@ -1,7 +1,8 @@
 //! The facts we tell others, with their wire names and the data that goes with them.
 //!
 //! An event is written once, by the statement that makes it true, and never changed. Its data is
-//! what S2-40 to S2-47 give, in camel case; every view of the log (SSE, JSON, webhooks) shows the same.
+//! what S2-40 to S2-47 give, in camel case; every view of the log (SSE, JSON, webhooks) shows the
+//! same.
 
 use serde_json::{Value, json};
 

@@ -158,8 +158,8 @@ impl Draft {
         Ok(self.assemble(waits_for, Vec::new()))
     }
 
-    /// As `into_plan`, but tasks in a circle are no refusal: all tasks then run one after the other,
-    /// by priority, and the plan says which circles it had.
+    /// As `into_plan`, but tasks in a circle are no refusal: all tasks then run one after the
+    /// other, by priority, and the plan says which circles it had.
     pub fn into_straightened_plan(self) -> Result<Plan, Refusal> {
         let places = self.places()?;
         let waits_for = self.edges(&places)?;
@@ -240,8 +240,8 @@ impl Draft {
         }
         let depth = depths(waits_for, |_| 1);
         for (path, mut by) in shared {
-            // A task lies deeper than whatever it waits for, so sorted by depth only neighbours have
-            // to be compared: an order of all is an order of each pair in a row.
+            // A task lies deeper than whatever it waits for, so sorted by depth only neighbours
+            // have to be compared: an order of all is an order of each pair in a row.
             by.sort_by_key(|&index| depth[index]);
             for pair in by.windows(2) {
                 if !reaches(waits_for, &depth, pair[1], pair[0]) {
@@ -375,8 +375,8 @@ pub fn check_path(path: &str) -> Result<(), &'static str> {
 
 #[cfg(any(test, feature = "conformance"))]
 impl Draft {
-    /// Writes a plan small: `fetch -> build, fetch -> lint, ship` (build waits for fetch, ...). Each
-    /// task writes `<key>.txt`.
+    /// Writes a plan small: `fetch -> build, fetch -> lint, ship` (build waits for fetch, ...).
+    /// Each task writes `<key>.txt`.
     pub fn of(graph: &str) -> Draft {
         let mut tasks: Vec<DraftTask> = Vec::new();
         let mut place = |key: &str| match tasks.iter().position(|task| task.key == key) {

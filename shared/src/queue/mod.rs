@@ -43,8 +43,8 @@ pub trait Queue: Send + Sync + 'static {
     /// Answers with how many were new.
     async fn push(&self, jobs: &[Job]) -> Result<usize, Error>;
 
-    /// Takes up to `most` jobs, oldest first; waits up to `wait` for the first one. What was taken may
-    /// be pushed again at once.
+    /// Takes up to `most` jobs, oldest first; waits up to `wait` for the first one. What was taken
+    /// may be pushed again at once.
     async fn take(
         &self,
         lane: Lane,

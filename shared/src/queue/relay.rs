@@ -1,8 +1,8 @@
 //! Moves committed outbox rows into the queue, and brings again what the queue has lost.
 //!
-//! A row is cleared after its job was pushed. Dying in between, or several relays at once, makes a job
-//! come twice, which is harmless; nothing makes it not come at all. Delays live here too: a row is
-//! moved when it is due, and the relay sleeps until then.
+//! A row is cleared after its job was pushed. Dying in between, or several relays at once, makes a
+//! job come twice, which is harmless; nothing makes it not come at all. Delays live here too: a row
+//! is moved when it is due, and the relay sleeps until then.
 
 use std::{sync::Arc, time::Duration};
 
@@ -58,8 +58,8 @@ impl<S: Store + ?Sized> Outbox for S {
     }
 }
 
-/// Wakes a relay after a commit, and whoever in this process watches the record. Cheap to clone, and
-/// free to call too often.
+/// Wakes a relay after a commit, and whoever in this process watches the record. Cheap to clone,
+/// and free to call too often.
 #[derive(Debug, Clone, Default)]
 pub struct Nudge(Arc<Bells>);
 
@@ -187,14 +187,15 @@ impl<O: Outbox + ?Sized> Relay<O> {
 /// How far to look for lost work, and when.
 ///
 /// The store gives the oldest waiting work first and cannot know what the queue still has. A short
-/// look every two seconds finds a queue that lost everything, and then looks again at once, twice as
-/// far each time, for as long as it finds much that is lost. If all it sees still waits in the queue,
-/// something lost may lie behind that backlog: the far look doubles too, but rests in proportion to
-/// what it reads, so that looking costs the same on average however much waits.
+/// look every two seconds finds a queue that lost everything, and then looks again at once, twice
+/// as far each time, for as long as it finds much that is lost. If all it sees still waits in the
+/// queue, something lost may lie behind that backlog: the far look doubles too, but rests in
+/// proportion to what it reads, so that looking costs the same on average however much waits.
 #[derive(Debug)]
 struct Recall {
     at: Instant,
-    /// How far the next far look goes, and not before when. `None` if the near look sees everything.
+    /// How far the next far look goes, and not before when. `None` if the near look sees
+    /// everything.
     far: Option<(u32, Instant)>,
 }
 

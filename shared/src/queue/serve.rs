@@ -1,8 +1,8 @@
 //! Puts a plain async function to work on the jobs of a lane.
 //!
-//! apalis runs the worker; `source.rs` is what it sees of us. Jobs are taken only for slots that are
-//! free, so that nothing waits behind a long build while another process idles. A queue that does
-//! not answer is waited for: neither does serving end, nor is what runs disturbed.
+//! apalis runs the worker; `source.rs` is what it sees of us. Jobs are taken only for slots that
+//! are free, so that nothing waits behind a long build while another process idles. A queue that
+//! does not answer is waited for: neither does serving end, nor is what runs disturbed.
 //! docs/decisions/0003 says why it is built like this.
 
 use std::{
@@ -48,8 +48,8 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 ///
 /// A job is done with when its handler answers `Ok`, `Fenced`, `NotFound` or `Conflict`. After
 /// `Unavailable`, or a panic, it is put back a little later. On `stop` nothing more is taken, what has
-/// not begun is put back, and running handlers, which watch the same token, are waited for. Dropping
-/// the future breaks them off.
+/// not begun is put back, and running handlers, which watch the same token, are waited for.
+/// Dropping the future breaks them off.
 pub async fn serve<H, F>(
     queue: Arc<dyn Queue>,
     lane: Lane,
@@ -186,7 +186,8 @@ impl Taker {
                 continue;
             };
             let ticket = Ticket::new(receipt, self.marks.clone(), slot);
-            // There is room for as many as there are slots. A ticket that is refused puts its job back.
+            // There is room for as many as there are slots. A ticket that is refused puts its job
+            // back.
             self.arrivals.try_send(Arrived { job, ticket: Some(ticket) }).ok();
         }
     }

@@ -1,7 +1,7 @@
 //! Our side of apalis: where its worker gets jobs from, and what it does when one has ended.
 //!
-//! It knows no queue, only channels; `serve.rs` stands at their other ends. Nothing here fails, since
-//! apalis ends a worker whose backend answers with an error, and cancels what it is doing.
+//! It knows no queue, only channels; `serve.rs` stands at their other ends. Nothing here fails,
+//! since apalis ends a worker whose backend answers with an error, and cancels what it is doing.
 
 use std::{
     convert::Infallible,

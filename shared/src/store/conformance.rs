@@ -38,8 +38,8 @@ use crate::{
 /// A store whose clock can be put forward.
 #[async_trait]
 pub trait Ageing: Store {
-    /// Makes everything in the store older by `by`, as if that much time had passed: every instant of
-    /// every row moves into the past (leases, due times, deadlines, beats, the outbox).
+    /// Makes everything in the store older by `by`, as if that much time had passed: every instant
+    /// of every row moves into the past (leases, due times, deadlines, beats, the outbox).
     async fn age(&self, by: Duration);
 }
 

@@ -1,8 +1,8 @@
 //! The record: what is true, and the verbs that change it.
 //!
-//! Two stores keep the same promises: Postgres for a fleet, SQLite for one process. Each verb is one
-//! commit, or none. Whatever a verb makes ready for work is also put into the outbox by that commit.
-//! The promises are held by `conformance.rs`, which both stores pass.
+//! Two stores keep the same promises: Postgres for a fleet, SQLite for one process. Each verb is
+//! one commit, or none. Whatever a verb makes ready for work is also put into the outbox by that
+//! commit. The promises are held by `conformance.rs`, which both stores pass.
 
 pub mod view;
 pub mod postgres;
@@ -94,10 +94,10 @@ pub trait Store: Send + Sync + 'static {
 
     // Builds, as clients see them.
 
-    /// Keeps a new build, its webhook endpoint if it has one, and a `PlanJob`. If the tenant has used
-    /// the idempotency key before: `Submitted::Again` with the build of that time if the request
-    /// hash is the same, else a `Conflict` with code `idempotency_key_reused`. Keys are remembered as
-    /// long as their builds.
+    /// Keeps a new build, its webhook endpoint if it has one, and a `PlanJob`. If the tenant has
+    /// used the idempotency key before: `Submitted::Again` with the build of that time if the
+    /// request hash is the same, else a `Conflict` with code `idempotency_key_reused`. Keys are
+    /// remembered as long as their builds.
     async fn submit(&self, new: NewBuild) -> Result<Submitted, Error>;
 
     async fn build(&self, id: BuildId) -> Result<Build, Error>;
@@ -105,22 +105,24 @@ pub trait Store: Send + Sync + 'static {
     /// Newest first.
     async fn builds(&self, wanted: &BuildsWanted) -> Result<Page<Build>, Error>;
 
-    /// Cancels the build and every task that is not final; running attempts lose their lease. Events:
+    /// Cancels the build and every task that is not final; running attempts lose their lease.
+    /// Events:
     /// `task_cancelled` for each, then `build_cancelled`. A proposed plan becomes rejected. A build
-    /// that is final already: `Conflict` with code `build_is_final`, except a cancelled one, which is
-    /// answered as it is.
+    /// that is final already: `Conflict` with code `build_is_final`, except a cancelled one, which
+    /// is answered as it is.
     async fn cancel_build(&self, id: BuildId) -> Result<Build, Error>;
 
-    /// Gives a failed or cancelled build another go. With an adopted plan: every task that failed, was
-    /// skipped or cancelled goes back to `pending` with its counts of failures and crashes at zero
-    /// (attempt numbers go on), its `waiting_on` counts the dependencies that have not completed,
-    /// and those that wait for none become `ready`. Without an adopted plan, the build is
-    /// queued for planning anew, and a rejected plan stays in the record. A deadline is counted anew
-    /// from now. Event: `build_retried`.
-    /// Any other state: `Conflict` with code `build_not_retryable`.
+    /// Gives a failed or cancelled build another go. With an adopted plan: every task that failed,
+    /// was skipped or cancelled goes back to `pending` with its counts of failures and crashes at
+    /// zero (attempt numbers go on), its `waiting_on` counts the dependencies that have not
+    /// completed, and those that wait for none become `ready`. Without an adopted plan, the build
+    /// is queued for planning anew, and a rejected plan stays in the record. A deadline is counted
+    /// anew from now. Event: `build_retried`. Any other state: `Conflict` with code
+    /// `build_not_retryable`.
     async fn retry_build(&self, id: BuildId) -> Result<Build, Error>;
 
-    /// Approves a proposed plan: tasks without dependencies become `ready`, the build executes. Event:
+    /// Approves a proposed plan: tasks without dependencies become `ready`, the build executes.
+    /// Event:
     /// `plan_approved`. Not proposed: `Conflict` with code `plan_not_proposed`.
     async fn approve_plan(&self, id: PlanId) -> Result<Build, Error>;
 
@@ -130,9 +132,9 @@ pub trait Store: Send + Sync + 'static {
 
     // Planning.
 
-    /// Takes a queued build that is due: `queued -> planning`, attempt number raised, an attempt row
-    /// written. The event `build_started` is written with the first attempt. `None` if it is not
-    /// queued, or not due.
+    /// Takes a queued build that is due: `queued -> planning`, attempt number raised, an attempt
+    /// row written. The event `build_started` is written with the first attempt. `None` if it is
+    /// not queued, or not due.
     async fn claim_build(
         &self,
         id: BuildId,
@@ -155,7 +157,8 @@ pub trait Store: Send + Sync + 'static {
         adoption: Adoption,
     ) -> Result<(), Error>;
 
-    /// Settles a planning attempt that failed; what follows is decided by `settle::settle_planning`.
+    /// Settles a planning attempt that failed; what follows is decided by
+    /// `settle::settle_planning`.
     async fn settle_planning(
         &self,
         claim: &BuildClaim,
@@ -171,8 +174,8 @@ pub trait Store: Send + Sync + 'static {
 
     async fn plan(&self, id: PlanId) -> Result<PlanView, Error>;
 
-    /// All tasks of the newest plan, in the order of the plan; none before there is a plan. `NotFound`
-    /// if the build is unknown, here and wherever something of a build is listed.
+    /// All tasks of the newest plan, in the order of the plan; none before there is a plan.
+    /// `NotFound` if the build is unknown, here and wherever something of a build is listed.
     async fn tasks(&self, build: BuildId) -> Result<Vec<Task>, Error>;
 
     async fn task(&self, id: TaskId) -> Result<Task, Error>;
@@ -180,8 +183,8 @@ pub trait Store: Send + Sync + 'static {
     /// Oldest first.
     async fn task_attempts(&self, id: TaskId) -> Result<Vec<AttemptView>, Error>;
 
-    /// Takes a ready task that is due: `ready -> in_progress`, attempt number raised, an attempt row
-    /// and the event `task_started` written. `None` if it is not ready, or not due.
+    /// Takes a ready task that is due: `ready -> in_progress`, attempt number raised, an attempt
+    /// row and the event `task_started` written. `None` if it is not ready, or not due.
     async fn claim_task(
         &self,
         id: TaskId,
@@ -228,8 +231,8 @@ pub trait Store: Send + Sync + 'static {
 
     // The log.
 
-    /// Events of a build with a sequence number above `after`, ascending. Numbers begin at 1 and have
-    /// no gaps. `NotFound` if the build is unknown.
+    /// Events of a build with a sequence number above `after`, ascending. Numbers begin at 1 and
+    /// have no gaps. `NotFound` if the build is unknown.
     async fn events(&self, build: BuildId, after: u64, limit: u32)
     -> Result<Vec<EventView>, Error>;
 
@@ -273,14 +276,14 @@ pub trait Store: Send + Sync + 'static {
     /// Oldest first.
     async fn delivery_attempts(&self, id: DeliveryId) -> Result<Vec<DeliveryAttempt>, Error>;
 
-    /// Sends a final delivery once more: its counts of failures start anew, attempt numbers go on. Not
-    /// final: `Conflict` with code `delivery_not_final`.
+    /// Sends a final delivery once more: its counts of failures start anew, attempt numbers go on.
+    /// Not final: `Conflict` with code `delivery_not_final`.
     async fn redeliver(&self, id: DeliveryId) -> Result<Delivery, Error>;
 
     // The outbox; see `queue/relay.rs`.
 
-    /// Up to `limit` jobs that are due, by priority of their builds and then by age. They stay until
-    /// cleared.
+    /// Up to `limit` jobs that are due, by priority of their builds and then by age. They stay
+    /// until cleared.
     async fn outbox_due(&self, limit: u32) -> Result<Vec<OutboxRow>, Error>;
 
     /// Forgets rows of the outbox that have become jobs.

@@ -60,8 +60,8 @@ impl Place {
         Program::start(self.command(), "dev", self.folder.path())
     }
 
-    /// Address and key as the running process tells them. Whoever reads the note never finds half of
-    /// one.
+    /// Address and key as the running process tells them. Whoever reads the note never finds half
+    /// of one.
     pub async fn note(&self, dev: &Program) -> (String, String) {
         until_some("the fleet is up", UP_WITHIN, async || {
             let note = fs::read(self.data().join("dev.json")).ok()?;

@@ -145,8 +145,8 @@ fn seqs_of(events: &[EventView], kind: Kind, task: &str) -> Vec<u64> {
     events.iter().filter(named).map(|event| event.seq).collect()
 }
 
-/// What a receiver was told: id and type of each event of each build, in the order of first receipt.
-/// Whatever was not signed by us counts as not told.
+/// What a receiver was told: id and type of each event of each build, in the order of first
+/// receipt. Whatever was not signed by us counts as not told.
 fn heard(receiver: &Receiver) -> HashMap<String, Vec<(String, String)>> {
     let mut seen = HashSet::new();
     let mut heard: HashMap<_, Vec<_>> = HashMap::new();

@@ -1,5 +1,5 @@
-//! The queues against their suite, and what stands on them: serving and relaying, on memory and on a
-//! Redis that is treated badly.
+//! The queues against their suite, and what stands on them: serving and relaying, on memory and on
+//! a Redis that is treated badly.
 
 mod serving;
 mod relaying;

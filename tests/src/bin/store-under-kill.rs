@@ -1,8 +1,8 @@
 //! Works at a SQLite store until it is killed, and says what was answered.
 //!
-//! Prints a line for each answer that a client or a worker got: `submitted <build>`, `settled <task>`.
-//! Called again with the same file it goes on where it was. With `finish` it submits nothing and ends
-//! when nothing is left to do.
+//! Prints a line for each answer that a client or a worker got: `submitted <build>`, `settled
+//! <task>`. Called again with the same file it goes on where it was. With `finish` it submits
+//! nothing and ends when nothing is left to do.
 
 use std::time::Duration;
 

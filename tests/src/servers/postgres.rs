@@ -1,7 +1,8 @@
 //! One Postgres for each test process, and an empty database for each test.
 //!
 //! A guard, which is a shell, starts the server and waits for its standard input to end. That
-//! happens with the test process, however it ends: the guard then stops the server and removes its folder.
+//! happens with the test process, however it ends: the guard then stops the server and removes its
+//! folder.
 
 use std::{
     env,

@@ -49,7 +49,8 @@ pub struct Entity {
     pub plural: String,
     /// What one record is, for documents: `A copy of a book lent to a member.`
     pub about: String,
-    /// The fields besides `id`, `created_at` and `updated_at`, which every entity has. At least one.
+    /// The fields besides `id`, `created_at` and `updated_at`, which every entity has. At least
+    /// one.
     pub fields: Vec<Field>,
     /// The records that one of these belongs to or is linked with.
     pub relations: Vec<Relation>,

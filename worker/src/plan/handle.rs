@@ -1,7 +1,7 @@
 //! Planning one build: claim, attempt, settle.
 //!
-//! What the planner drafts is checked by the domain and adopted in one commit. Knows nothing of how a
-//! draft comes about; see `planner`.
+//! What the planner drafts is checked by the domain and adopted in one commit. Knows nothing of how
+//! a draft comes about; see `planner`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -59,8 +59,8 @@ enum Outcome {
 }
 
 impl PlanWorker {
-    /// Makes one attempt at planning one build. An error means nothing was decided, and the job will
-    /// come again.
+    /// Makes one attempt at planning one build. An error means nothing was decided, and the job
+    /// will come again.
     pub async fn handle(&self, job: Job) -> Result<(), Error> {
         let Job::Plan(build) = job else { return Ok(()) };
         let Some(claim) = self.store.claim_build(build, self.holder, self.lease).await? else {

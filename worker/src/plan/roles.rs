@@ -1,8 +1,8 @@
 //! Who does what: the roles that tasks name, with the skills each has.
 //!
-//! One table for the five agents and the six roles of the requirements (S0-25, S3-4 to S3-9); the four of
-//! S4-1 are names for groups of them. A role says what kind of work a task is, for people and for
-//! choosing a tier; it is no process.
+//! One table for the five agents and the six roles of the requirements (S0-25, S3-4 to S3-9); the
+//! four of S4-1 are names for groups of them. A role says what kind of work a task is, for people
+//! and for choosing a tier; it is no process.
 
 /// A kind of worker's work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

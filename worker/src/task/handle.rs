@@ -1,7 +1,7 @@
 //! One task: claim, attempt, settle.
 //!
-//! Whatever a runner makes is checked before it counts: only declared paths, and files that are what
-//! their names say. Knows nothing of how the work is done; see `runner`.
+//! Whatever a runner makes is checked before it counts: only declared paths, and files that are
+//! what their names say. Knows nothing of how the work is done; see `runner`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,7 +35,8 @@ pub struct TaskWorker {
 }
 
 impl TaskWorker {
-    /// Makes one attempt at one task. An error means nothing was decided, and the job will come again.
+    /// Makes one attempt at one task. An error means nothing was decided, and the job will come
+    /// again.
     pub async fn handle(&self, job: Job) -> Result<(), Error> {
         let Job::Task(task) = job else { return Ok(()) };
         let Some(claim) = self.store.claim_task(task, self.holder, self.lease).await? else {

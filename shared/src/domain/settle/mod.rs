@@ -1,7 +1,7 @@
 //! What follows from an outcome: the one place where a build moves on.
 //!
-//! The store reads a `Progress` under the build's lock, asks here, and writes the `Settlement` down,
-//! all in one commit. Knows no instants, only how long to wait.
+//! The store reads a `Progress` under the build's lock, asks here, and writes the `Settlement`
+//! down, all in one commit. Knows no instants, only how long to wait.
 
 use std::time::Duration;
 
@@ -69,8 +69,8 @@ pub struct Settlement {
     /// The build's state afterwards, and why it stopped if it did not complete.
     pub build: build::State,
     pub stop: Option<Stop>,
-    /// After this settlement; `files` grows by the number of paths that had not been written before,
-    /// which only the store knows, so it is as it was.
+    /// After this settlement; `files` grows by the number of paths that had not been written
+    /// before, which only the store knows, so it is as it was.
     pub tally: Tally,
     pub events: Vec<Event>,
 }
@@ -170,8 +170,8 @@ impl Progress {
         }
     }
 
-    /// A task was given up: what depends on it is skipped, and if the build fails fast, all the rest
-    /// is cancelled.
+    /// A task was given up: what depends on it is skipped, and if the build fails fast, all the
+    /// rest is cancelled.
     fn lose_the_rest(self, mut settlement: Settlement) -> Result<Settlement, IllegalTransition> {
         match self.on_task_failure {
             OnTaskFailure::Continue => {

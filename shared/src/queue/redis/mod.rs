@@ -1,8 +1,8 @@
 //! The queue of a fleet: a Redis stream for each lane, read by one group of consumers.
 //!
-//! Nothing in it is needed for good. Redis may be emptied, restarted, cut off or stalled at any time;
-//! commands then answer with an error, the group is made again by whoever misses it, and the relay
-//! brings the jobs. There is no lease here: the store's lease is the lease.
+//! Nothing in it is needed for good. Redis may be emptied, restarted, cut off or stalled at any
+//! time; commands then answer with an error, the group is made again by whoever misses it, and the
+//! relay brings the jobs. There is no lease here: the store's lease is the lease.
 //!
 //! Jobs are waited for by blocking reads, each on a connection of its own out of a pool, since a
 //! blocking read holds up whatever else is on its connection. All else shares one connection.
@@ -63,8 +63,8 @@ struct Server {
 }
 
 impl Redis {
-    /// Opens the queue that a `redis:` or `rediss:` URL names. Only a URL that cannot be understood is
-    /// an error: a server that is not there yet is waited for where it is used.
+    /// Opens the queue that a `redis:` or `rediss:` URL names. Only a URL that cannot be understood
+    /// is an error: a server that is not there yet is waited for where it is used.
     pub async fn open(url: &str) -> Result<Self, Error> {
         Self::open_prefixed(url, "bf").await
     }
@@ -100,8 +100,8 @@ impl Redis {
         Ok(Self { server, reads: Mutex::default() })
     }
 
-    /// Forgets holders that hold nothing and have not asked for anything for `gone_after`. Answers with
-    /// how many. Taking over does this in passing.
+    /// Forgets holders that hold nothing and have not asked for anything for `gone_after`. Answers
+    /// with how many. Taking over does this in passing.
     pub async fn remove_idle_holders(
         &self,
         lane: Lane,
@@ -125,8 +125,8 @@ impl Server {
         format!("{{{}:{lane}}}:w", self.prefix)
     }
 
-    /// Makes the group of a lane, and its stream, if they are missing. What is in the stream is then
-    /// read from its beginning.
+    /// Makes the group of a lane, and its stream, if they are missing. What is in the stream is
+    /// then read from its beginning.
     async fn make_group(&self, lane: Lane) -> Result<(), RedisError> {
         let made: Result<(), RedisError> = redis::cmd("XGROUP")
             .arg("CREATE")
@@ -191,8 +191,8 @@ impl Server {
         Ok(result?.into_iter().flat_map(|reply| reply.keys).flat_map(|key| key.ids).collect())
     }
 
-    /// Reads jobs out of entries. An entry that is no job is a bug of whoever put it in; it is removed
-    /// so that it does not come again.
+    /// Reads jobs out of entries. An entry that is no job is a bug of whoever put it in; it is
+    /// removed so that it does not come again.
     async fn understand(&self, lane: Lane, entries: Vec<StreamId>) -> Result<Vec<Taken>, Error> {
         let mut taken = Vec::with_capacity(entries.len());
         let mut strange = Vec::new();

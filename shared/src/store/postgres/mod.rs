@@ -38,8 +38,8 @@ pub struct Postgres {
     pool: PgPool,
 }
 
-/// More would wait for each other's locks rather than for work. A server of 100 connections, which is
-/// what Postgres allows unless told otherwise, serves twelve programs: three of each.
+/// More would wait for each other's locks rather than for work. A server of 100 connections, which
+/// is what Postgres allows unless told otherwise, serves twelve programs: three of each.
 const CONNECTIONS_MAX: u32 = 8;
 /// What a burst has opened is given back soon, for other programs and for people with a psql.
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);

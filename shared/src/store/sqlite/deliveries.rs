@@ -402,8 +402,8 @@ async fn end_attempt(
     Ok(())
 }
 
-/// Puts the earliest open delivery of the same build and endpoint into the outbox. It waits from now
-/// on: before, it was not its turn.
+/// Puts the earliest open delivery of the same build and endpoint into the outbox. It waits from
+/// now on: before, it was not its turn.
 async fn pass_the_turn(tx: &mut Tx, ended: &Held) -> Result<(), Error> {
     let next = sqlx::query(
         "update deliveries set due_at = max(due_at, $3)

@@ -1,8 +1,8 @@
 //! The record of one process: a file that survives every kill.
 //!
 //! One connection writes, so a writer never meets another; a few read, and never wait for it. Each
-//! verb is all or nothing, and stands before it answers; see `writer.rs`. All instants of a verb are
-//! one instant, read from the database's clock when it begins. What a verb does is said by
+//! verb is all or nothing, and stands before it answers; see `writer.rs`. All instants of a verb
+//! are one instant, read from the database's clock when it begins. What a verb does is said by
 //! `trait Store`.
 
 mod rows;

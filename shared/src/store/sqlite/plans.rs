@@ -229,8 +229,8 @@ async fn insert_dependencies(tx: &mut Tx, plan: &Plan, ids: &[TaskId]) -> Result
     Ok(())
 }
 
-/// Makes ready what waits for nothing in a build's plan, and puts it into the outbox in the order of
-/// the tasks' priorities.
+/// Makes ready what waits for nothing in a build's plan, and puts it into the outbox in the order
+/// of the tasks' priorities.
 pub(super) async fn release_unblocked(
     tx: &mut Tx,
     build: BuildId,

@@ -1,7 +1,7 @@
 //! Settling attempts at tasks: reads the progress, asks the domain, writes down what it says.
 //!
-//! What is read is what the outcome needs, so the cost does not grow with the build: a success reads
-//! the direct dependents; only a task given up reads what is lost with it.
+//! What is read is what the outcome needs, so the cost does not grow with the build: a success
+//! reads the direct dependents; only a task given up reads what is lost with it.
 
 use std::collections::HashSet;
 

@@ -1,9 +1,9 @@
 //! The one who writes: verbs that come at once share a commit.
 //!
-//! A commit costs a wait for the disk, and a verb a fraction of that. So a verb that has written waits
-//! for its turn once more before it commits, and whoever was in line meanwhile has joined: each in a
-//! savepoint of its own, so that one that fails takes nobody with it. No verb answers before its
-//! commit stands, and alone it waits for nobody.
+//! A commit costs a wait for the disk, and a verb a fraction of that. So a verb that has written
+//! waits for its turn once more before it commits, and whoever was in line meanwhile has joined:
+//! each in a savepoint of its own, so that one that fails takes nobody with it. No verb answers
+//! before its commit stands, and alone it waits for nobody.
 
 use std::{
     sync::{Arc, OnceLock},

@@ -1,4 +1,5 @@
-//! Plans without a model: rules read the brief, and the stack's generator cuts the project into parts.
+//! Plans without a model: rules read the brief, and the stack's generator cuts the project into
+//! parts.
 
 use async_trait::async_trait;
 use buildfleet::domain::{

@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 /// Turns a brief into a draft.
 #[async_trait]
 pub trait Planner: Send + Sync + 'static {
-    /// Drafts a plan. Tells `partials` of tasks as they are drafted, so that clients see the plan grow.
+    /// Drafts a plan. Tells `partials` of tasks as they are drafted, so that clients see the plan
+    /// grow.
     async fn draft(&self, brief: &Brief, partials: Partials) -> Result<Draft, Failure>;
 }
 
@@ -31,8 +32,8 @@ impl Partials {
         Self(sender)
     }
 
-    /// Tells of more tasks. Whoever listens may be gone; then the draft is not wanted either, and the
-    /// planner will be dropped.
+    /// Tells of more tasks. Whoever listens may be gone; then the draft is not wanted either, and
+    /// the planner will be dropped.
     pub async fn tell(&self, latest: Vec<Drafted>) {
         let _nobody_listens = self.0.send(latest).await;
     }

@@ -139,8 +139,8 @@ fn choose<'a>(
         .collect()
 }
 
-/// Whether a noun is only in the name of the software, which keeps the same thing under another word:
-/// a booking system with reservations.
+/// Whether a noun is only in the name of the software, which keeps the same thing under another
+/// word: a booking system with reservations.
 fn is_echo(scan: &Scan, at: usize, found: &Found) -> bool {
     const SAME: &[(&str, &str)] = &[
         ("booking", "reservation"),
@@ -221,8 +221,8 @@ fn add_verbs(chosen: &mut Vec<Chosen<'_>>, scan: &Scan) {
     }
 }
 
-/// What the brief itself calls a known noun: `clients`, where the lexicon has customers. `None` where
-/// it says no more than the lexicon does, or something that code cannot use.
+/// What the brief itself calls a known noun: `clients`, where the lexicon has customers. `None`
+/// where it says no more than the lexicon does, or something that code cannot use.
 fn said(one: &Chosen<'_>, scan: &Scan, words: &[Word]) -> Option<String> {
     let (at, noun) = (one.found?, one.noun?);
     if scan.found[at].noun.is_none_or(|other| other.name != noun.name) {
@@ -439,8 +439,8 @@ fn fill(
         None => fields::generic(&one.name),
     };
     let mut kept: Vec<Field> = Vec::new();
-    // One field that a brief tells is an addition, and so are fields that no record could be known by;
-    // a name or title with others is the whole list.
+    // One field that a brief tells is an addition, and so are fields that no record could be known
+    // by; a name or title with others is the whole list.
     let whole = one.fields.len() >= 4
         || one.fields.len() >= 2
             && (one.noun.is_none() || one.fields.iter().any(|field| identifies(&field.name)));
@@ -550,8 +550,8 @@ fn known_better(field: &Field, natural: &[Field]) -> Field {
     }
 }
 
-/// Adds an action where the fields allow it; a verb that the brief says brings its fields along, and
-/// so does the first where nothing else tells how a record stands.
+/// Adds an action where the fields allow it; a verb that the brief says brings its fields along,
+/// and so does the first where nothing else tells how a record stands.
 fn act(action: &Action, first: bool, entity: &mut Entity, natural: &[Field], words: &[Word]) {
     let verb = action.name.split('_').next().unwrap_or_default();
     let stem = verb.strip_suffix('e').unwrap_or(verb);
@@ -584,8 +584,8 @@ fn act(action: &Action, first: bool, entity: &mut Entity, natural: &[Field], wor
     }
 }
 
-/// A condition on a choice whose words the brief gives: of the usual ones those that are there, else
-/// all but the outcomes of actions.
+/// A condition on a choice whose words the brief gives: of the usual ones those that are there,
+/// else all but the outcomes of actions.
 fn fitted(condition: &Condition, action: &Action, entity: &Entity) -> Condition {
     let Condition::OneOf { field, options: usual } = condition else { return condition.clone() };
     let Some(Field { kind: Kind::Choice { options }, .. }) =

@@ -1,9 +1,9 @@
 //! Briefs and what is read from them: the table that the rules are held to.
 //!
-//! An expectation is written small: `book[title,isbn] >author; loan >borrower:member !return` is a book
-//! with two fields and an author, and a loan with a borrower, who is a member, and an action. `>tag*`
-//! is many to many. The entities must be exactly those; of fields, relations and actions there may be
-//! more. `price:decimal` tells a kind.
+//! An expectation is written small: `book[title,isbn] >author; loan >borrower:member !return` is a
+//! book with two fields and an author, and a loan with a borrower, who is a member, and an action.
+//! `>tag*` is many to many. The entities must be exactly those; of fields, relations and actions
+//! there may be more. `price:decimal` tells a kind.
 
 use proptest::prelude::*;
 

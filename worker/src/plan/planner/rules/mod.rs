@@ -1,7 +1,8 @@
 //! Reads a brief by rules: no model, no key, the same spec for the same words each time.
 //!
-//! The words are put into English (`text`), walked once for records, fields and ties (`scan`), filled
-//! up from what is known of nouns (`lexicon`), and assembled into a spec that keeps every promise of
+//! The words are put into English (`text`), walked once for records, fields and ties (`scan`),
+//! filled up from what is known of nouns (`lexicon`), and assembled into a spec that keeps every
+//! promise of
 //! `Spec::validate`. What the brief asks for and does not get is said in the notes.
 
 mod assemble;
@@ -317,8 +318,8 @@ fn service(scan: &Scan, text: &Text, simple: bool, notes: &mut Vec<String>) -> C
     (assemble(scan, words, Strength::Kept, false, &["item".to_owned()], &[]), Vec::new(), None)
 }
 
-/// A record that the words of a brief name in passing: the products of `product prices`, or else the
-/// websites that an extension blocks.
+/// A record that the words of a brief name in passing: the products of `product prices`, or else
+/// the websites that an extension blocks.
 fn named_anywhere(text: &Text) -> Option<String> {
     use vocabulary::{ADJECTIVES, ASIDES, SMALL, VERBS};
     let plain: Vec<&str> = text

@@ -182,7 +182,8 @@ impl Phrase {
         (shorter, cut)
     }
 
-    /// The words as they are, for what a brief plainly makes a record: it gives it fields, or lists it.
+    /// The words as they are, for what a brief plainly makes a record: it gives it fields, or lists
+    /// it.
     pub fn plain_name(&self) -> Option<String> {
         let mut words = self.as_strs();
         while words.len() > 1 && ADJECTIVES.has(words[0]) {

@@ -61,7 +61,8 @@ pub fn read(words: &[Word], scan: &mut Scan) {
     }
 }
 
-/// Whether a record is a person: those do things of their own, `companies post jobs and candidates apply`.
+/// Whether a record is a person: those do things of their own, `companies post jobs and candidates
+/// apply`.
 fn is_agent(scan: &Scan, found: usize) -> bool {
     scan.found[found].noun.is_some_and(|noun| noun.agent)
 }

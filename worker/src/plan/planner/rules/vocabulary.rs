@@ -1,4 +1,5 @@
-//! The words around nouns: what they do in a sentence of a brief. The lists are in `vocabulary.toml`.
+//! The words around nouns: what they do in a sentence of a brief. The lists are in
+//! `vocabulary.toml`.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
