@@ -481,7 +481,6 @@ mod tests {
         assert_eq!(choice("a backend in Node.js"), Choice::ServiceTypescript);
         assert_eq!(choice("a command line tool in Python"), Choice::CommandLine);
         assert_eq!(choice("something for my bakery"), Choice::ServicePython);
-        assert_eq!(choice("a todo CLI"), Choice::CommandLine);
     }
 
     #[test]
