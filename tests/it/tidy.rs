@@ -141,6 +141,10 @@ fn sql_stands_in_the_store_and_the_migrations_only() {
         !path.starts_with("shared/src/store/")
             // Generated projects have SQL of their own.
             && !path.starts_with("worker/src/generate/")
+            // Briefs may hold SQL, which is read there and never run.
+            && path != "worker/src/plan/planner/rules/declared.rs"
+            // Asks the server itself how many connections a store holds.
+            && path != "tests/it/store.rs"
             && path != "tests/it/tidy.rs"
     });
     let bad = lines(elsewhere, |line| words.iter().any(|word| line.contains(word)));
