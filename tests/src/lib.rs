@@ -1,7 +1,6 @@
 //! The fleet under test: the fleet itself, the servers it stands on, and all that it meets outside.
 
-// What is wrong in here is a failed test.
-#![allow(clippy::unwrap_used)]
+#![expect(clippy::unwrap_used, reason = "what is wrong in here is a failed test")]
 
 pub mod servers;
 pub mod fleet;
