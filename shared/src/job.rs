@@ -5,10 +5,8 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::domain::{
-    id::{BuildId, DeliveryId, Malformed, TaskId},
-    words,
-};
+pub use crate::domain::lane::Lane;
+use crate::domain::id::{BuildId, DeliveryId, Malformed, TaskId};
 
 /// A message in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,16 +18,6 @@ pub enum Job {
     /// A delivery wants to be sent.
     Delivery(DeliveryId),
 }
-
-/// The queues: one for each kind of job, each served by its own program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Lane {
-    Plans,
-    Tasks,
-    Deliveries,
-}
-
-words!(Lane { Plans = "plans", Tasks = "tasks", Deliveries = "deliveries" });
 
 impl Job {
     pub const fn lane(self) -> Lane {

@@ -4,6 +4,7 @@
 //! of this package. Whoever has read `settle.rs` knows how a build comes to its end.
 
 pub mod id;
+pub mod lane;
 pub mod brief;
 pub mod build;
 pub mod plan;
@@ -12,6 +13,8 @@ pub mod task;
 pub mod attempt;
 pub mod retry;
 pub mod settle;
+pub mod rank;
+pub mod limit;
 pub mod event;
 pub mod delivery;
 pub mod address;

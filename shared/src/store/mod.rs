@@ -1,10 +1,12 @@
 //! The record: what is true, and the verbs that change it.
 //!
 //! Two stores keep the same promises: Postgres for a fleet, SQLite for one process. Each verb is
-//! one commit, or none. Whatever a verb makes ready for work is also put into the outbox by that
-//! commit. The promises are held by `conformance.rs`, which both stores pass.
+//! one commit, or none. After a commit that makes work claimable the store rings its bell, and
+//! whoever listens wakes the workers. The promises are held by `conformance.rs`, which both stores
+//! pass.
 
 pub mod view;
+pub mod bell;
 pub mod postgres;
 pub mod sqlite;
 #[cfg(feature = "conformance")]
@@ -21,11 +23,13 @@ use crate::{
         brief::Brief,
         event::Event,
         id::{BuildId, DeliveryId, HolderId, PlanId, TaskId},
+        limit::{Gate, Limit},
         plan::Plan,
         retry::{Jitter, Policy},
     },
     job::{Job, Lane},
 };
+pub use bell::Bell;
 pub use view::*;
 
 /// What a caller of the store does next depends on this.
@@ -87,6 +91,17 @@ pub struct Fence {
     pub attempt: u32,
 }
 
+/// What a holder asks for when it claims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    pub holder: HolderId,
+    pub lease: Duration,
+    /// Its free slots: the costs of what it gets add up to no more. Zero gets nothing.
+    pub room: u32,
+    /// All its slots: what costs more takes all of them.
+    pub slots: u32,
+}
+
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Answers if the database does.
@@ -132,15 +147,10 @@ pub trait Store: Send + Sync + 'static {
 
     // Planning.
 
-    /// Takes a queued build that is due: `queued -> planning`, attempt number raised, an attempt
-    /// row written. The event `build_started` is written with the first attempt. `None` if it is
-    /// not queued, or not due.
-    async fn claim_build(
-        &self,
-        id: BuildId,
-        holder: HolderId,
-        lease: Duration,
-    ) -> Result<Option<BuildClaim>, Error>;
+    /// Takes the next queued builds of the lane, in order of rank and under its limits, as many as
+    /// there is room for: `queued -> planning`, attempt number raised, an attempt row written. The
+    /// event `build_started` is written with the first attempt.
+    async fn claim_builds(&self, ask: &Ask) -> Result<Vec<BuildClaim>, Error>;
 
     /// Adds an event to the log of a build whose planning one holds, such as `plan_partial`.
     async fn note_planning(&self, claim: &BuildClaim, event: Event) -> Result<(), Error>;
@@ -183,14 +193,11 @@ pub trait Store: Send + Sync + 'static {
     /// Oldest first.
     async fn task_attempts(&self, id: TaskId) -> Result<Vec<AttemptView>, Error>;
 
-    /// Takes a ready task that is due: `ready -> in_progress`, attempt number raised, an attempt
-    /// row and the event `task_started` written. `None` if it is not ready, or not due.
-    async fn claim_task(
-        &self,
-        id: TaskId,
-        holder: HolderId,
-        lease: Duration,
-    ) -> Result<Option<TaskClaim>, Error>;
+    /// Takes the next ready tasks of the lane, in order of rank and under its limits, as many as
+    /// there is room for: `ready -> in_progress`, attempt number raised, an attempt row and the event
+    /// `task_started` written for each, all in one commit. Tasks of a build that somebody is
+    /// writing to may be passed over, but something is answered if anything can be claimed.
+    async fn claim_tasks(&self, ask: &Ask) -> Result<Vec<TaskClaim>, Error>;
 
     /// Settles an attempt at a task: reads the progress under the build's lock, asks
     /// `Progress::settle`, writes what it says. The files of a success are kept by path; the newest
@@ -205,8 +212,14 @@ pub trait Store: Send + Sync + 'static {
 
     // Leases.
 
-    /// Keeps what one holds for another `lease` from now. `Fenced` if one holds it no longer.
-    async fn extend(&self, fence: Fence, holder: HolderId, lease: Duration) -> Result<(), Error>;
+    /// Keeps what one holds for another `lease` from now. Answers with those that one holds no
+    /// longer.
+    async fn extend(
+        &self,
+        holder: HolderId,
+        held: &[Fence],
+        lease: Duration,
+    ) -> Result<Vec<Fence>, Error>;
 
     /// Gives a planning or a delivery back untouched, due at once; the attempt counts for nothing.
     /// For tasks, see `settle_task` with `Outcome::GivenBack`.
@@ -249,17 +262,13 @@ pub trait Store: Send + Sync + 'static {
 
     // Deliveries.
 
-    /// Takes a pending delivery that is due and whose turn it is: an earlier delivery of the same
-    /// build to the same endpoint must be final. Raises the attempt number. `None` otherwise.
-    async fn claim_delivery(
-        &self,
-        id: DeliveryId,
-        holder: HolderId,
-        lease: Duration,
-    ) -> Result<Option<DeliveryClaim>, Error>;
+    /// Takes the next pending deliveries of the lane whose turn it is, in order of rank and under
+    /// its limits: an earlier delivery of the same build to the same endpoint must be final. Raises
+    /// the attempt numbers.
+    async fn claim_deliveries(&self, ask: &Ask) -> Result<Vec<DeliveryClaim>, Error>;
 
     /// Settles an attempt at a delivery; what follows a failure is decided by `policy`. When the
-    /// delivery becomes final, the next one of its build and endpoint enters the outbox.
+    /// delivery becomes final, it is the turn of the next one of its build and endpoint.
     async fn settle_delivery(
         &self,
         fence: Fence,
@@ -280,22 +289,45 @@ pub trait Store: Send + Sync + 'static {
     /// Not final: `Conflict` with code `delivery_not_final`.
     async fn redeliver(&self, id: DeliveryId) -> Result<Delivery, Error>;
 
-    // The outbox; see `queue/relay.rs`.
+    // Scheduling; see `domain/rank.rs` and `domain/limit.rs`.
 
-    /// Up to `limit` jobs that are due, by priority of their builds and then by age. They stay
-    /// until cleared.
-    async fn outbox_due(&self, limit: u32) -> Result<Vec<OutboxRow>, Error>;
+    /// Rings after commits.
+    fn bell(&self) -> &Bell;
 
-    /// Forgets rows of the outbox that have become jobs.
-    async fn clear_outbox(&self, rows: &[i64]) -> Result<(), Error>;
+    /// How long until the next work of a lane that waits for its time is due; zero if it is due,
+    /// `None` if there is none.
+    async fn next_due(&self, lane: Lane) -> Result<Option<Duration>, Error>;
 
-    /// How long until the next row of the outbox is due; `None` if it is empty, zero if one is due.
-    async fn outbox_next(&self) -> Result<Option<Duration>, Error>;
+    /// Every limit, by name.
+    async fn limits(&self) -> Result<Vec<Limit>, Error>;
 
-    /// Work that has been waiting for a worker for longer than `older_than`, although nothing is in
-    /// the outbox for it: what a queue may have lost. Oldest first. Deliveries whose turn it is not
-    /// yet are not among them.
-    async fn forgotten(&self, older_than: Duration, limit: u32) -> Result<Vec<Job>, Error>;
+    /// Makes a limit, or replaces the one of that name, from the next claim on. `by` is for the
+    /// audit.
+    async fn put_limit(&self, limit: &Limit, by: &str) -> Result<(), Error>;
+
+    /// `NotFound` if there is none of that name. What waits there is let go.
+    async fn remove_limit(&self, name: &str, by: &str) -> Result<(), Error>;
+
+    /// Tenants that were given a weight, by name.
+    async fn weights(&self) -> Result<Vec<(String, f64)>, Error>;
+
+    /// Gives a tenant a share of each lane, beside the 1 of all others, for work that becomes ready
+    /// from now on. 1 takes it back.
+    async fn put_weight(&self, tenant: &str, weight: f64, by: &str) -> Result<(), Error>;
+
+    /// Keeps work of a build, a tenant or a lane from being claimed; what runs goes on. Again is
+    /// harmless. Other gates are a `Conflict` with code `not_pausable`; a build that is unknown is
+    /// `NotFound`, one that is final is a `Conflict` with code `build_is_final`.
+    async fn pause(&self, gate: &Gate, by: &str) -> Result<(), Error>;
+
+    /// Lets it be claimed again. Again is harmless.
+    async fn resume(&self, gate: &Gate, by: &str) -> Result<(), Error>;
+
+    /// All that is paused, with who did it and when.
+    async fn paused(&self) -> Result<Vec<Pause>, Error>;
+
+    /// What was changed by hand, newest first.
+    async fn audit(&self, wanted: &AuditWanted) -> Result<Page<AuditEntry>, Error>;
 
     // The fleet.
 

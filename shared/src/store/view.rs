@@ -2,6 +2,8 @@
 //!
 //! Wire types are the API's own; these may change without anybody outside noticing.
 
+use std::sync::Arc;
+
 use secrecy::SecretString;
 use serde_json::Value;
 
@@ -13,6 +15,7 @@ use crate::{
         delivery,
         event::{self, Tally},
         id::{BuildId, DeliveryId, EndpointId, EventId, HolderId, PlanId, TaskId},
+        limit::Gate,
         plan, task,
     },
     job::{Job, Lane},
@@ -60,6 +63,37 @@ impl PartialEq for BuildWebhook {
     fn eq(&self, other: &Self) -> bool {
         self.endpoint == other.endpoint && self.url == other.url
     }
+}
+
+/// Something that is paused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    pub gate: Gate,
+    pub by: String,
+    pub at: At,
+}
+
+/// A change that somebody made by hand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditEntry {
+    /// Rises with each entry.
+    pub id: i64,
+    pub at: At,
+    pub by: String,
+    /// `limit_put`, `limit_removed`, `weight_put`, `paused`, `resumed` ...
+    pub action: String,
+    /// What was changed: the name of a limit, a gate, an id.
+    pub subject: String,
+    /// How it is afterwards.
+    pub detail: Value,
+}
+
+/// A page of the audit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditWanted {
+    pub limit: u32,
+    /// Only entries below this id.
+    pub before: Option<i64>,
 }
 
 /// The right to plan a build.
@@ -110,6 +144,10 @@ pub struct Task {
     pub depends_on: Vec<TaskId>,
     pub writes: Vec<String>,
     pub state: task::State,
+    /// How many slots it takes.
+    pub cost: u32,
+    /// Why it is not claimed although it is ready; `None` if it is not ready, or waits its turn.
+    pub parked_on: Option<Gate>,
     /// How many attempts were begun.
     pub attempt: u32,
     pub failures: u32,
@@ -135,8 +173,10 @@ pub struct TaskClaim {
     pub estimated_secs: u32,
     pub writes: Vec<String>,
     pub input: Value,
-    /// The plan's spec.
-    pub spec: Value,
+    /// The plan's spec; shared, since tasks of one plan are often claimed together.
+    pub spec: Arc<Value>,
+    /// How many slots it takes.
+    pub cost: u32,
 }
 
 impl TaskClaim {
