@@ -187,6 +187,9 @@ pub struct BriefArgs {
     /// Fail the build if it takes longer
     #[arg(long, value_name = "SECONDS")]
     pub deadline_secs: Option<u64>,
+    /// Work with the same key is limited together
+    #[arg(long, value_name = "KEY")]
+    pub limit_key: Option<String>,
     /// Wait for somebody to approve the plan
     #[arg(long)]
     pub require_approval: bool,

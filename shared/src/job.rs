@@ -5,8 +5,8 @@
 
 use std::{fmt, str::FromStr};
 
-pub use crate::domain::lane::Lane;
 use crate::domain::id::{BuildId, DeliveryId, Malformed, TaskId};
+pub use crate::domain::lane::Lane;
 
 /// A message in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -31,6 +31,8 @@ pub struct Build {
     /// 1 runs first, 5 last.
     pub priority: u8,
     pub deadline_secs: Option<u64>,
+    /// Work with the same key is limited together.
+    pub limit_key: Option<String>,
     pub budget: Budget,
     /// How much of the work has come to an end, in percent, with one decimal.
     #[schema(minimum = 0, maximum = 100, example = 62.5)]
@@ -198,6 +200,7 @@ impl From<store::Build> for Build {
             on_task_failure: build.brief.on_task_failure.into(),
             priority: build.brief.priority,
             deadline_secs: build.brief.deadline_secs,
+            limit_key: build.brief.limit_key,
             metadata: build.brief.metadata,
         }
     }

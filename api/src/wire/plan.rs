@@ -74,6 +74,9 @@ pub struct Task {
     /// 1 runs first.
     pub priority: u8,
     pub estimated_secs: u32,
+    /// How many slots of a worker it takes.
+    #[schema(minimum = 1, maximum = 64)]
+    pub cost: u32,
     /// Ids of the tasks it waits for.
     pub depends_on: Vec<String>,
     /// The only paths that it may write.
@@ -107,6 +110,7 @@ impl From<store::Task> for Task {
             role: task.role,
             priority: task.priority,
             estimated_secs: task.estimated_secs,
+            cost: task.cost,
             depends_on: task.depends_on.iter().map(ToString::to_string).collect(),
             writes: task.writes,
             state: task.state.into(),

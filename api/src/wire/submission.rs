@@ -75,6 +75,9 @@ pub struct NewBuild {
     /// The build fails if it is not done this many seconds after it was posted.
     #[schema(minimum = 1, maximum = 604800)]
     pub deadline_secs: Option<u64>,
+    /// Work with the same key is limited together, where the operator limits by key.
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S")]
+    pub limit_key: Option<String>,
     pub budget: Option<NewBudget>,
     pub webhook: Option<NewWebhook>,
     /// Yours; given back as it is. At most 16 KiB as JSON.
@@ -234,6 +237,7 @@ fn read_brief(fields: &mut Fields<'_>, inner: &mut Vec<Fault>) -> Brief {
         on_task_failure: fields.word("on_task_failure", &words(&courses)).unwrap_or_default(),
         priority: priority.map_or(3, |number| u8::try_from(number).unwrap_or(u8::MAX)),
         deadline_secs: fields.whole("deadline_secs", "a whole number of seconds"),
+        limit_key: fields.text("limit_key"),
         budget: fields
             .object("budget")
             .map(|budget| read_budget(Fields::new("budget.", budget), inner))
@@ -355,6 +359,7 @@ mod tests {
             "require_approval": "yes",
             "priority": "high",
             "deadline_secs": 0,
+            "limit_key": " ",
             "budget": {"max_cost_usd": -1, "max_tokens": 1.5, "max_euro": 1},
             "webhook": {"url": "ftp://example.com", "secret": "short", "events": ["build_done"]},
             "metadata": {"a": "\u{0}"},
@@ -369,6 +374,7 @@ mod tests {
             "require_approval",
             "priority",
             "deadline_secs",
+            "limit_key",
             "budget.max_cost_usd",
             "budget.max_tokens",
             "budget.max_euro",
@@ -379,7 +385,7 @@ mod tests {
         ] {
             assert_eq!(fields.iter().filter(|f| *f == wanted).count(), 1, "{wanted} in {fields:?}");
         }
-        assert_eq!(fields.len(), 15, "{fields:?}");
+        assert_eq!(fields.len(), 16, "{fields:?}");
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub fn body(brief: &BriefArgs) -> Result<Value, Error> {
         ("project_type", &brief.project_type),
         ("framework", &brief.framework),
         ("complexity", &brief.complexity),
+        ("limit_key", &brief.limit_key),
     ] {
         if let Some(value) = value {
             body.insert(name.to_owned(), value.clone().into());

@@ -24,6 +24,9 @@ pub struct Brief {
     pub priority: u8,
     /// How long after its submission the build may take. Then it fails.
     pub deadline_secs: Option<u64>,
+    /// Work with the same key is limited together.
+    #[serde(default)]
+    pub limit_key: Option<String>,
     #[serde(default)]
     pub budget: Budget,
     /// Whatever the client wants to find again; never read by the fleet.
@@ -97,6 +100,7 @@ impl Brief {
             on_task_failure: OnTaskFailure::default(),
             priority: 3,
             deadline_secs: None,
+            limit_key: None,
             budget: Budget::default(),
             metadata: Map::new(),
         }
@@ -121,6 +125,7 @@ impl Brief {
             ("project_type", &self.project_type),
             ("framework", &self.framework),
             ("project_id", &self.project_id),
+            ("limit_key", &self.limit_key),
         ] {
             if let Some(word) = word
                 && (word.trim().is_empty() || WORD_CHARS_MAX < word.chars().count())
@@ -174,6 +179,7 @@ mod tests {
             features: vec!["search".to_owned(), " ".to_owned()],
             priority: 6,
             deadline_secs: Some(0),
+            limit_key: Some("k".repeat(101)),
             metadata: Map::from_iter([("blob".to_owned(), "x".repeat(20_000).into())]),
             ..Brief::of(" \n")
         };
@@ -182,7 +188,15 @@ mod tests {
 
         assert_eq!(
             fields,
-            ["prompt", "framework", "features[1]", "priority", "deadline_secs", "metadata"]
+            [
+                "prompt",
+                "framework",
+                "limit_key",
+                "features[1]",
+                "priority",
+                "deadline_secs",
+                "metadata"
+            ]
         );
     }
 }

@@ -316,7 +316,11 @@ impl<'a> Gatekeeper<'a> {
         match gate {
             Gate::Time | Gate::Turn => 0,
             Gate::Tenant(_) | Gate::Build(_) | Gate::Lane(_) => {
-                if self.paused.contains(gate) { 0 } else { u32::MAX }
+                if self.paused.contains(gate) {
+                    0
+                } else {
+                    u32::MAX
+                }
             }
             Gate::Limit { name, value } => {
                 let found = self.limits.iter().enumerate().find(|(_, limit)| limit.name == *name);

@@ -80,12 +80,19 @@ pub struct DraftTask {
     /// 1 runs first.
     pub priority: u8,
     pub estimated_secs: u32,
+    /// How many slots of a worker it takes.
+    #[serde(default = "one_slot")]
+    pub cost: u32,
     /// Keys of the tasks it waits for.
     pub depends_on: Vec<String>,
     /// The only paths it may write.
     pub writes: Vec<String>,
     /// For its runner alone.
     pub input: Value,
+}
+
+const fn one_slot() -> u32 {
+    1
 }
 
 /// A checked graph of tasks. In the order of the draft.
@@ -142,6 +149,8 @@ pub const TASKS_MAX: usize = 100_000;
 pub const KEY_CHARS_MAX: usize = 200;
 pub const NAME_CHARS_MAX: usize = 300;
 pub const PATH_BYTES_MAX: usize = 240;
+/// Work that takes more slots than this is a mistake in the draft.
+pub const COST_MAX: u32 = 64;
 /// Where the archive of a project lists the SHA-256 of its files.
 pub const MANIFEST: &str = "MANIFEST.sha256";
 
@@ -289,6 +298,9 @@ impl DraftTask {
         if self.priority == 0 {
             return refuse("priority", "it must be at least 1");
         }
+        if !(1..=COST_MAX).contains(&self.cost) {
+            return refuse("cost", "it must be between 1 and 64");
+        }
         Ok(())
     }
 }
@@ -391,6 +403,7 @@ impl Draft {
                     role: "code-001".to_owned(),
                     priority: 3,
                     estimated_secs: 1,
+                    cost: 1,
                     depends_on: Vec::new(),
                     writes: vec![format!("{key}.txt")],
                     input: Value::Null,
@@ -442,6 +455,20 @@ mod tests {
         let refusal = draft.into_plan().unwrap_err();
 
         assert_eq!(refusal, Refusal::UnknownDependency { task: "a".into(), on: "ghost".into() });
+    }
+
+    #[test]
+    fn a_task_costs_a_slot_unless_it_says_otherwise_and_never_too_many() {
+        let mut json = serde_json::to_value(Draft::of("a")).unwrap();
+        json["tasks"][0].as_object_mut().unwrap().remove("cost");
+        let mut draft: Draft = serde_json::from_value(json).unwrap();
+        assert_eq!(draft.tasks[0].cost, 1);
+
+        for cost in [0, COST_MAX + 1] {
+            draft.tasks[0].cost = cost;
+            let refusal = draft.clone().into_plan().unwrap_err();
+            assert!(matches!(refusal, Refusal::Field { field: "cost", .. }), "{refusal}");
+        }
     }
 
     #[test]

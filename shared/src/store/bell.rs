@@ -76,9 +76,8 @@ impl Bell {
     /// Waits until it has rung, and takes what it rang for. For one listener, the waker.
     pub async fn rung(&self) -> Rung {
         loop {
-            let rung = std::mem::take(
-                &mut *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner),
-            );
+            let rung =
+                std::mem::take(&mut *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner));
             if !rung.is_silent() {
                 return rung;
             }

@@ -80,6 +80,7 @@ fn task(part: Part) -> DraftTask {
         priority: part.priority,
         // Rendering takes milliseconds; a second is the smallest estimate there is.
         estimated_secs: 1,
+        cost: 1,
         depends_on: part.needs,
         writes: part.writes,
         // The part is found by its key, and all else stands in the spec.
