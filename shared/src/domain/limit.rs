@@ -219,6 +219,11 @@ pub struct Gatekeeper<'a> {
     tokens: BTreeMap<(usize, String), f64>,
     /// Buckets that were drawn from.
     drawn: BTreeSet<(usize, String)>,
+    /// Tokens to come that work which was delayed waits for.
+    promised: BTreeMap<(usize, String), f64>,
+    /// Where work was turned away: nothing behind it may overtake it there.
+    turned_away: BTreeSet<(usize, String)>,
+    shut: bool,
 }
 
 impl<'a> Gatekeeper<'a> {
@@ -258,7 +263,19 @@ impl<'a> Gatekeeper<'a> {
             let full = (bucket.tokens + refilled).min(f64::from(rate.count));
             tokens.insert((index, bucket.value.clone()), full);
         }
-        Self { lane, limits, paused, room, slots, in_use, tokens, drawn: BTreeSet::new() }
+        Self {
+            lane,
+            limits,
+            paused,
+            room,
+            slots,
+            in_use,
+            tokens,
+            drawn: BTreeSet::new(),
+            promised: BTreeMap::new(),
+            turned_away: BTreeSet::new(),
+            shut: false,
+        }
     }
 
     /// Decides about the next piece of work; what is admitted counts from then on.
@@ -274,6 +291,7 @@ impl<'a> Gatekeeper<'a> {
             }
         }
         let mut met = Vec::new();
+        let mut short = Vec::new();
         let mut wait = Duration::ZERO;
         for (index, limit) in self.limits.iter().enumerate() {
             let Some(value) = limit.value_of(self.lane, work) else { continue };
@@ -281,14 +299,20 @@ impl<'a> Gatekeeper<'a> {
             if let Some(most) = limit.concurrency {
                 let used = self.in_use.get(&place).copied().unwrap_or(0);
                 // What costs more than the whole limit may run alone.
-                if most < used.saturating_add(work.cost.max(1)) && (0 < used || most == 0) {
+                let over = most < used.saturating_add(work.cost.max(1)) && (0 < used || most == 0);
+                if over || self.turned_away.contains(&place) {
+                    self.shut |= limit.by == By::All;
+                    self.turned_away.insert(place.clone());
                     let (name, value) = (limit.name.clone(), place.1);
                     return Entry::Parked(Gate::Limit { name, value });
                 }
             }
             if let Some(rate) = limit.rate {
-                let left = self.tokens.get(&place).copied().unwrap_or(f64::from(rate.count));
+                let promised = self.promised.get(&place).copied().unwrap_or(0.0);
+                let left = self.left(&place, rate) - promised;
                 if left < 1.0 {
+                    self.shut |= limit.by == By::All;
+                    short.push(place.clone());
                     let secs = (1.0 - left) * rate.per.as_secs_f64() / f64::from(rate.count);
                     wait = wait.max(Duration::from_secs_f64(secs));
                 }
@@ -296,6 +320,10 @@ impl<'a> Gatekeeper<'a> {
             met.push(place);
         }
         if !wait.is_zero() {
+            // Each waits for a token of its own, so that they do not all come back for the first.
+            for place in short {
+                *self.promised.entry(place).or_default() += 1.0;
+            }
             return Entry::Delayed(wait);
         }
         for place in met {
@@ -308,6 +336,16 @@ impl<'a> Gatekeeper<'a> {
         }
         self.room -= cost;
         Entry::Admitted
+    }
+
+    fn left(&self, place: &(usize, String), rate: Rate) -> f64 {
+        self.tokens.get(place).copied().unwrap_or(f64::from(rate.count))
+    }
+
+    /// Whether a limit that holds for all work of the lane has turned work away: there is no use in
+    /// judging more.
+    pub const fn is_shut(&self) -> bool {
+        self.shut
     }
 
     /// How much more may begin at a gate where work is parked: it is let out up to this cost and
@@ -328,8 +366,11 @@ impl<'a> Gatekeeper<'a> {
                     // The limit is gone, or has become one of rate alone.
                     None | Some((_, Limit { concurrency: None, .. })) => u32::MAX,
                     Some((index, Limit { concurrency: Some(most), .. })) => {
-                        let used = self.in_use.get(&(index, value.clone())).copied().unwrap_or(0);
-                        most.saturating_sub(used)
+                        let place = (index, value.clone());
+                        if self.turned_away.contains(&place) {
+                            return 0;
+                        }
+                        most.saturating_sub(self.in_use.get(&place).copied().unwrap_or(0))
                     }
                 }
             }
@@ -404,12 +445,31 @@ mod tests {
         assert_eq!(gate.judge(&work("a", "x")), Entry::Admitted);
         assert_eq!(gate.judge(&work("a", "x")), Entry::Admitted);
         assert_eq!(gate.judge(&work("a", "x")), Entry::Delayed(Duration::from_millis(500)));
+        assert_eq!(gate.judge(&work("a", "x")), Entry::Delayed(Duration::from_secs(1)));
+        assert!(gate.is_shut());
 
         let mut buckets = gate.buckets();
         buckets[0].age = Duration::from_millis(500);
         let mut gate = Gatekeeper::new(Lane::Tasks, &limits, &paused, &[], &buckets, 10, 10);
         assert_eq!(gate.judge(&work("a", "x")), Entry::Admitted);
         assert!(matches!(gate.judge(&work("a", "x")), Entry::Delayed(_)));
+    }
+
+    #[test]
+    fn what_a_limit_turned_away_is_not_overtaken_there() {
+        let limits = [limit("each-tenant", By::Tenant, 2)];
+        let paused = BTreeSet::new();
+        let mut gate = Gatekeeper::new(Lane::Tasks, &limits, &paused, &[], &[], 10, 10);
+        assert_eq!(gate.judge(&work("a", "x")), Entry::Admitted);
+
+        let costly = Work { cost: 2, ..work("a", "x") };
+
+        assert_eq!(gate.judge(&costly), parked("each-tenant", "a"));
+        assert_eq!(gate.judge(&work("a", "x")), parked("each-tenant", "a"));
+        let waits_at = Gate::Limit { name: "each-tenant".to_owned(), value: "a".to_owned() };
+        assert_eq!(gate.room_at(&waits_at), 0);
+        assert_eq!(gate.judge(&work("b", "x")), Entry::Admitted);
+        assert!(!gate.is_shut());
     }
 
     #[test]

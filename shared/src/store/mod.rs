@@ -6,6 +6,7 @@
 //! pass.
 
 pub mod view;
+pub mod audit;
 pub mod bell;
 pub mod postgres;
 pub mod sqlite;
