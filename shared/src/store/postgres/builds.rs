@@ -12,6 +12,9 @@ use crate::domain::{build, task::Phase};
 pub(super) async fn submit(pool: &PgPool, new: &NewBuild) -> Result<Submitted, Error> {
     let mut tx = pool.begin().await?;
     let id = new.id.to_string();
+    let priority = new.brief.priority.into();
+    let flow = queueing::Flow { tenant: new.tenant.clone(), priority };
+    let rank = queueing::rank_of_one(&mut tx, Lane::Plans, flow).await?;
     let inserted = sqlx::query(include_str!("sql/insert_build.sql"))
         .bind(&id)
         .bind(&new.tenant)
@@ -23,6 +26,8 @@ pub(super) async fn submit(pool: &PgPool, new: &NewBuild) -> Result<Submitted, E
         .bind(new.idempotency.as_ref().map(|idempotency| &idempotency.key))
         .bind(new.idempotency.as_ref().map(|idempotency| &idempotency.request_hash))
         .bind(new.brief.deadline().map(secs))
+        .bind(&new.brief.limit_key)
+        .bind(rank)
         .execute(&mut *tx)
         .await?
         .rows_affected();
@@ -42,7 +47,6 @@ pub(super) async fn submit(pool: &PgPool, new: &NewBuild) -> Result<Submitted, E
         .execute(&mut *tx)
         .await?;
     }
-    outbox::push(&mut tx, &[Job::Plan(new.id)], new.brief.priority.into(), Duration::ZERO).await?;
     let build = view(&mut tx, new.id).await?;
     tx.commit().await?;
     Ok(Submitted::New(build))

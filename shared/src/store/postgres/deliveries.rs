@@ -1,12 +1,16 @@
 //! Deliveries: claimed in their turn, settled, listed, sent once more.
 //!
 //! Of each build and endpoint, one delivery is open to a dispatcher at a time: the first that is
-//! not final. Only that one has a row in the outbox; whoever makes it final enters the next.
+//! not final. The others are parked until their turn; whoever makes it final lets the next one in.
+
+use std::collections::BTreeMap;
 
 use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 
 use super::{
+    claiming::Claimed,
     leases::Held,
+    queueing::Flow,
     rows::{Columns, document, int, page},
     *,
 };
@@ -23,53 +27,47 @@ pub(super) enum End<'a> {
     GivenBack,
 }
 
-pub(super) async fn claim(
-    pool: &PgPool,
-    id: DeliveryId,
-    holder: HolderId,
-    lease: Duration,
-) -> Result<Option<DeliveryClaim>, Error> {
+/// Claims what is next in the lane.
+pub(super) async fn claim(pool: &PgPool, ask: &Ask) -> Result<Claimed<DeliveryClaim>, Error> {
     let mut tx = pool.begin().await?;
-    let row = sqlx::query(include_str!("sql/claim_delivery.sql"))
-        .bind(id.to_string())
+    let picked = claiming::pick(&mut tx, Lane::Deliveries, ask).await?;
+    if picked.ids.is_empty() {
+        tx.commit().await?;
+        return Ok(Claimed::nothing(None));
+    }
+    let rows = sqlx::query(include_str!("sql/claim_deliveries.sql"))
+        .bind(&picked.ids)
         .bind(State::Pending.on(Trigger::Claimed)?.as_str())
-        .bind(holder.to_string())
-        .bind(secs(lease))
-        .fetch_optional(&mut *tx)
+        .bind(ask.holder.to_string())
+        .bind(secs(ask.lease))
+        .bind(attempt::State::Running.as_str())
+        .fetch_all(&mut *tx)
         .await?;
-    let Some(row) = row else { return Ok(None) };
-    let number = row.count("attempt")?;
-    let begun = sqlx::query(
-        "insert into delivery_attempts (delivery_id, number, holder, state)
-         values ($1, $2, $3, $4)
-         returning started_at",
-    )
-    .bind(id.to_string())
-    .bind(int(number))
-    .bind(holder.to_string())
-    .bind(attempt::State::Running.as_str())
-    .fetch_one(&mut *tx)
-    .await?;
-    let claim = DeliveryClaim {
-        delivery: id,
-        attempt: number,
+    let claims = rows.iter().map(read_claim).collect::<Result<_, _>>()?;
+    tx.commit().await?;
+    Ok(Claimed { claims, entered: Vec::new(), passed_over: None })
+}
+
+fn read_claim(row: &PgRow) -> Result<DeliveryClaim, Error> {
+    Ok(DeliveryClaim {
+        delivery: row.word("delivery_id")?,
+        attempt: row.count("attempt")?,
         endpoint: row.word("endpoint_id")?,
         url: row.try_get("url")?,
         secret: row.try_get::<String, _>("secret")?.into(),
-        event: events::read(&row)?,
-        claimed_at: begun.try_get("started_at")?,
-    };
-    tx.commit().await?;
-    Ok(Some(claim))
+        event: events::read(row)?,
+        claimed_at: row.try_get("started_at")?,
+    })
 }
 
+/// Answers with what may be claimed by it.
 pub(super) async fn settle(
     pool: &PgPool,
     id: DeliveryId,
     held: Held,
     end: End<'_>,
     law: (&Policy, Jitter),
-) -> Result<(), Error> {
+) -> Result<Vec<Job>, Error> {
     let mut tx = pool.begin().await?;
     // Under the build's lock, so that an event which is written meanwhile sees whose turn it is.
     let build = lock_build_of(&mut tx, id).await?.ok_or(Error::Fenced)?;
@@ -90,14 +88,16 @@ pub(super) async fn settle(
     .ok_or(Error::Fenced)?;
     let judged = judge(end, row.count("failures")?, row.count("crashes")?, law)?;
     write(&mut tx, id, held.attempt, end, &judged).await?;
-    match judged.due_in {
-        Some(due_in) => {
-            outbox::push(&mut tx, &[Job::Delivery(id)], build.priority, due_in).await?;
-        }
-        None => enter_next(&mut tx, id, build.priority).await?,
+    let mut entered = match judged.due_in {
+        Some(Duration::ZERO) => vec![Job::Delivery(id)],
+        Some(_) => Vec::new(),
+        None => enter_next(&mut tx, id, build.flow()).await?,
+    };
+    if entered.is_empty() && claiming::is_parked(&mut tx, Lane::Deliveries).await? {
+        entered.push(Job::Delivery(id));
     }
     tx.commit().await?;
-    Ok(())
+    Ok(entered)
 }
 
 async fn lock_build_of(
@@ -218,22 +218,38 @@ async fn write(
     Ok(())
 }
 
-/// Puts a delivery into the outbox if it is its turn.
-pub(super) async fn enter_turn(
+/// Lets deliveries be claimed if it is their turn; answers with those.
+pub(super) async fn enter_turns(
     conn: &mut PgConnection,
-    id: DeliveryId,
-    priority: i16,
-) -> Result<(), Error> {
-    sqlx::query(include_str!("sql/enter_turn.sql"))
-        .bind(id.to_string())
-        .bind(priority)
-        .execute(conn)
+    firsts: Vec<(DeliveryId, Flow)>,
+) -> Result<Vec<Job>, Error> {
+    let mut entering: BTreeMap<Flow, Vec<u32>> = BTreeMap::new();
+    for (_, flow) in &firsts {
+        entering.entry(flow.clone()).or_default().push(1);
+    }
+    let mut ranks: BTreeMap<Flow, _> = queueing::ranks(conn, Lane::Deliveries, &entering)
+        .await?
+        .into_iter()
+        .map(|(flow, ranks)| (flow, ranks.into_iter()))
+        .collect();
+    let (ids, ranks): (Vec<String>, Vec<f64>) = firsts
+        .into_iter()
+        .filter_map(|(id, flow)| Some((id.to_string(), ranks.get_mut(&flow)?.next()?)))
+        .unzip();
+    let rows = sqlx::query(include_str!("sql/enter_turns.sql"))
+        .bind(ids)
+        .bind(ranks)
+        .fetch_all(conn)
         .await?;
-    Ok(())
+    rows.iter().map(|row| Ok(Job::Delivery(row.word("id")?))).collect()
 }
 
-/// Puts the delivery into the outbox whose turn it is once `done` is final.
-async fn enter_next(conn: &mut PgConnection, done: DeliveryId, priority: i16) -> Result<(), Error> {
+/// Lets the delivery be claimed whose turn it is once `done` is final.
+async fn enter_next(
+    conn: &mut PgConnection,
+    done: DeliveryId,
+    flow: Flow,
+) -> Result<Vec<Job>, Error> {
     let next = sqlx::query(
         "select d.id
            from deliveries d
@@ -246,12 +262,16 @@ async fn enter_next(conn: &mut PgConnection, done: DeliveryId, priority: i16) ->
     .fetch_optional(&mut *conn)
     .await?;
     match next {
-        Some(row) => enter_turn(conn, row.word("id")?, priority).await,
-        None => Ok(()),
+        Some(row) => enter_turns(conn, vec![(row.word("id")?, flow)]).await,
+        None => Ok(Vec::new()),
     }
 }
 
-pub(super) async fn redeliver(pool: &PgPool, id: DeliveryId) -> Result<Delivery, Error> {
+/// Answers also with what may be claimed by it.
+pub(super) async fn redeliver(
+    pool: &PgPool,
+    id: DeliveryId,
+) -> Result<(Delivery, Vec<Job>), Error> {
     let mut tx = pool.begin().await?;
     let build = lock_build_of(&mut tx, id).await?.ok_or_else(|| Error::not_found(id))?;
     let state = view(&mut tx, id).await?.state.on(Trigger::Redelivered).map_err(|illegal| {
@@ -259,17 +279,18 @@ pub(super) async fn redeliver(pool: &PgPool, id: DeliveryId) -> Result<Delivery,
     })?;
     sqlx::query(
         "update deliveries
-            set state = $2, due_at = clock_timestamp(), settled_at = null, failures = 0, crashes = 0
+            set state = $2, parked_on = 'turn', due_at = clock_timestamp(), settled_at = null,
+                failures = 0, crashes = 0
           where id = $1",
     )
     .bind(id.to_string())
     .bind(state.as_str())
     .execute(&mut *tx)
     .await?;
-    enter_turn(&mut tx, id, build.priority).await?;
+    let entered = enter_turns(&mut tx, vec![(id, build.flow())]).await?;
     let view = view(&mut tx, id).await?;
     tx.commit().await?;
-    Ok(view)
+    Ok((view, entered))
 }
 
 /// What every reading of deliveries begins with.

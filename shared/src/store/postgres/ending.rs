@@ -14,7 +14,7 @@ use crate::domain::{
     plan, task,
 };
 
-pub(super) async fn cancel(pool: &PgPool, id: BuildId) -> Result<Build, Error> {
+pub(super) async fn cancel(pool: &PgPool, id: BuildId, bell: &Bell) -> Result<Build, Error> {
     let mut tx = pool.begin().await?;
     let mut build = lock::build(&mut tx, id).await?.ok_or_else(|| Error::not_found(id))?;
     if build.state == build::State::Cancelled {
@@ -28,9 +28,11 @@ pub(super) async fn cancel(pool: &PgPool, id: BuildId) -> Result<Build, Error> {
     let open = end(&mut tx, &mut build, build::Trigger::Cancelled, &stop).await?;
     let mut told: Vec<_> = open.iter().map(Event::task_cancelled).collect();
     told.push(Event::build_cancelled(build.tally));
-    events::append(&mut tx, &mut build, &told).await?;
+    let entered = events::append(&mut tx, &mut build, &told).await?;
     let view = builds::view(&mut tx, id).await?;
     tx.commit().await?;
+    bell.ring(entered);
+    bell.recall(id);
     Ok(view)
 }
 
@@ -39,12 +41,14 @@ pub(super) async fn reject(
     id: PlanId,
     code: &str,
     reason: &str,
+    bell: &Bell,
 ) -> Result<Build, Error> {
     let mut tx = pool.begin().await?;
     let mut build = plans::lock_proposed(&mut tx, id).await?;
-    reject_locked(&mut tx, &mut build, id, &Stop::new(code, reason)).await?;
+    let entered = reject_locked(&mut tx, &mut build, id, &Stop::new(code, reason)).await?;
     let view = builds::view(&mut tx, build.id).await?;
     tx.commit().await?;
+    bell.ring(entered);
     Ok(view)
 }
 
@@ -53,7 +57,7 @@ async fn reject_locked(
     build: &mut Locked,
     plan: PlanId,
     stop: &Stop,
-) -> Result<(), Error> {
+) -> Result<Vec<Job>, Error> {
     end(conn, build, build::Trigger::PlanRejected, stop).await?;
     let told = [Event::plan_rejected(plan, &stop.message), Event::build_failed(stop, build.tally)];
     events::append(conn, build, &told).await
@@ -100,7 +104,7 @@ async fn end(
 async fn cancel_tasks(conn: &mut PgConnection, build: &str) -> Result<Vec<TaskRef>, Error> {
     let mut rows = sqlx::query(
         "update tasks
-            set state = $2, due_at = null, holder = null, leased_until = null,
+            set state = $2, due_at = null, parked_on = null, holder = null, leased_until = null,
                 settled_at = clock_timestamp()
           where build_id = $1 and settled_at is null
          returning id, name, place",
@@ -118,19 +122,24 @@ async fn cancel_tasks(conn: &mut PgConnection, build: &str) -> Result<Vec<TaskRe
     Ok(open)
 }
 
-pub(super) async fn end_overdue(pool: &PgPool, limit: u32) -> Result<u32, Error> {
+pub(super) async fn end_overdue(pool: &PgPool, limit: u32, bell: &Bell) -> Result<u32, Error> {
     let rows =
         sqlx::query(include_str!("sql/overdue.sql")).bind(i64::from(limit)).fetch_all(pool).await?;
     let mut ended = 0;
     for row in rows {
         let (build, plan) = (row.word("build_id")?, row.word_if("plan_id")?);
-        ended += u32::from(again(|| end_one(pool, build, plan)).await?);
+        ended += u32::from(again(|| end_one(pool, build, plan, bell)).await?);
     }
     Ok(ended)
 }
 
 /// Ends a build that was seen to be overdue, if it still is: because of a plan, or of its deadline.
-async fn end_one(pool: &PgPool, id: BuildId, plan: Option<PlanId>) -> Result<bool, Error> {
+async fn end_one(
+    pool: &PgPool,
+    id: BuildId,
+    plan: Option<PlanId>,
+    bell: &Bell,
+) -> Result<bool, Error> {
     let mut tx = pool.begin().await?;
     let Some(mut build) = lock::build(&mut tx, id).await? else { return Ok(false) };
     let overdue = match plan {
@@ -148,17 +157,19 @@ async fn end_one(pool: &PgPool, id: BuildId, plan: Option<PlanId>) -> Result<boo
     if overdue.fetch_optional(&mut *tx).await?.is_none() {
         return Ok(false);
     }
-    if let Some(plan) = plan {
+    let entered = if let Some(plan) = plan {
         // The wording is that of the requirements (S2-57).
         let stop = Stop::new("plan_not_approved", "Plan not approved within timeout period");
-        reject_locked(&mut tx, &mut build, plan, &stop).await?;
+        reject_locked(&mut tx, &mut build, plan, &stop).await?
     } else {
         let stop = Stop::new("deadline_passed", "the build took longer than its deadline allowed");
         let open = end(&mut tx, &mut build, build::Trigger::DeadlinePassed, &stop).await?;
         let mut told: Vec<_> = open.iter().map(Event::task_cancelled).collect();
         told.push(Event::build_failed(&stop, build.tally));
-        events::append(&mut tx, &mut build, &told).await?;
-    }
+        events::append(&mut tx, &mut build, &told).await?
+    };
     tx.commit().await?;
+    bell.ring(entered);
+    bell.recall(id);
     Ok(true)
 }

@@ -1,5 +1,7 @@
 //! The log of a build, and the deliveries that each of its events makes.
 
+use std::collections::BTreeMap;
+
 use sqlx::{PgConnection, Row, postgres::PgRow};
 
 use super::{
@@ -16,75 +18,148 @@ use crate::{
     draw,
 };
 
-/// Writes events down, with numbers that follow on, and a delivery of each to every endpoint of the
-/// build that wants it.
+/// Writes events of one build down and moves its log on; see `append_each`.
 pub(super) async fn append(
     conn: &mut PgConnection,
     build: &mut Locked,
     events: &[Event],
-) -> Result<(), Error> {
+) -> Result<Vec<Job>, Error> {
     if events.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let data = events.iter().map(|event| document(&event.data)).collect::<Result<Vec<_>, _>>()?;
-    sqlx::query(
-        "insert into events (build_id, seq, id, kind, data)
-         select $1, $2 + n, id, kind, data::json
-           from unnest($3::text[], $4::text[], $5::text[]) with ordinality
-             as e (id, kind, data, n)",
-    )
-    .bind(build.id.to_string())
-    .bind(build.last_seq)
-    .bind(texts(events.iter().map(|_| draw::id::<EventId>())))
-    .bind(texts(events.iter().map(|event| event.kind)))
-    .bind(data)
-    .execute(&mut *conn)
-    .await?;
-    let first = build.last_seq + 1;
-    build.last_seq += i64::try_from(events.len()).unwrap_or(i64::MAX);
+    let entered = append_each(conn, &mut [(build, events)]).await?;
     sqlx::query("update builds set last_seq = $2, updated_at = clock_timestamp() where id = $1")
         .bind(build.id.to_string())
         .bind(build.last_seq)
-        .execute(&mut *conn)
+        .execute(conn)
         .await?;
-    tell(conn, build, events, first).await
+    Ok(entered)
 }
 
-/// Makes the deliveries of events whose numbers begin with `first`.
+/// Writes events of many builds down, with numbers that follow on, and a delivery of each to every
+/// endpoint that wants it. The new `last_seq` of the builds is the caller's to write. Answers with
+/// the deliveries whose turn it is.
+pub(super) async fn append_each(
+    conn: &mut PgConnection,
+    logs: &mut [(&mut Locked, &[Event])],
+) -> Result<Vec<Job>, Error> {
+    let mut builds = Vec::new();
+    let mut seqs = Vec::new();
+    let mut ids = Vec::new();
+    let mut kinds = Vec::new();
+    let mut data = Vec::new();
+    for (build, events) in &mut *logs {
+        for event in *events {
+            build.last_seq += 1;
+            builds.push(build.id.to_string());
+            seqs.push(build.last_seq);
+            ids.push(draw::id::<EventId>().to_string());
+            kinds.push(event.kind.as_str());
+            data.push(document(&event.data)?);
+        }
+    }
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    sqlx::query(
+        "insert into events (build_id, seq, id, kind, data)
+         select build_id, seq, id, kind, data::json
+           from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[])
+             as e (build_id, seq, id, kind, data)",
+    )
+    .bind(builds)
+    .bind(seqs)
+    .bind(ids)
+    .bind(kinds)
+    .bind(data)
+    .execute(&mut *conn)
+    .await?;
+    tell(conn, logs).await
+}
+
+/// Makes the deliveries of events that were just written.
 async fn tell(
     conn: &mut PgConnection,
-    build: &Locked,
-    events: &[Event],
-    first: i64,
-) -> Result<(), Error> {
-    let endpoints = sqlx::query("select id, events from endpoints where build_id = $1 order by id")
-        .bind(build.id.to_string())
-        .fetch_all(&mut *conn)
-        .await?;
+    logs: &[(&mut Locked, &[Event])],
+) -> Result<Vec<Job>, Error> {
+    let heard: BTreeMap<BuildId, (&Locked, &[Event])> = logs
+        .iter()
+        .filter(|(build, events)| build.is_heard && !events.is_empty())
+        .map(|(build, events)| (build.id, (&**build, *events)))
+        .collect();
+    if heard.is_empty() {
+        return Ok(Vec::new());
+    }
+    let endpoints = sqlx::query(
+        "select id, build_id, events from endpoints where build_id = any($1) order by build_id, id",
+    )
+    .bind(texts(heard.keys()))
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut made = Made::default();
     for endpoint in &endpoints {
         let (id, wanted): (EndpointId, Vec<Kind>) =
             (endpoint.word("id")?, endpoint.json("events")?);
-        let (seqs, kinds): (Vec<_>, Vec<_>) = (first..)
-            .zip(events)
-            .filter(|(_, event)| wanted.is_empty() || wanted.contains(&event.kind))
-            .map(|(seq, event)| (seq, event.kind.to_string()))
-            .unzip();
-        let ids: Vec<DeliveryId> = seqs.iter().map(|_| draw::id()).collect();
-        let Some(next) = ids.first() else { continue };
+        let Some((build, events)) = heard.get(&endpoint.word("build_id")?) else { continue };
+        made.add(build, id, events, &wanted);
+    }
+    made.write(conn).await
+}
+
+/// Deliveries in the making, by column.
+#[derive(Default)]
+struct Made {
+    ids: Vec<DeliveryId>,
+    tenants: Vec<String>,
+    builds: Vec<String>,
+    endpoints: Vec<String>,
+    seqs: Vec<i64>,
+    kinds: Vec<&'static str>,
+    bands: Vec<i16>,
+    /// Of each build and endpoint, only the first can be one whose turn it is.
+    firsts: Vec<(DeliveryId, queueing::Flow)>,
+}
+
+impl Made {
+    fn add(&mut self, build: &Locked, endpoint: EndpointId, events: &[Event], wanted: &[Kind]) {
+        let first_seq = build.last_seq + 1 - i64::try_from(events.len()).unwrap_or(i64::MAX);
+        let mut is_first = true;
+        for (seq, event) in (first_seq..).zip(events) {
+            if !wanted.is_empty() && !wanted.contains(&event.kind) {
+                continue;
+            }
+            let id = draw::id();
+            if std::mem::take(&mut is_first) {
+                self.firsts.push((id, build.flow()));
+            }
+            self.ids.push(id);
+            self.tenants.push(build.tenant.clone());
+            self.builds.push(build.id.to_string());
+            self.endpoints.push(endpoint.to_string());
+            self.seqs.push(seq);
+            self.kinds.push(event.kind.as_str());
+            self.bands.push(build.priority);
+        }
+    }
+
+    async fn write(self, conn: &mut PgConnection) -> Result<Vec<Job>, Error> {
+        if self.ids.is_empty() {
+            return Ok(Vec::new());
+        }
         sqlx::query(include_str!("sql/insert_deliveries.sql"))
-            .bind(&build.tenant)
-            .bind(build.id.to_string())
-            .bind(id.to_string())
+            .bind(texts(&self.ids))
+            .bind(self.tenants)
+            .bind(self.builds)
+            .bind(self.endpoints)
+            .bind(self.seqs)
+            .bind(self.kinds)
+            .bind(self.bands)
             .bind(delivery::State::Pending.as_str())
-            .bind(texts(&ids))
-            .bind(seqs)
-            .bind(kinds)
+            .bind(Gate::Turn.to_string())
             .execute(&mut *conn)
             .await?;
-        // Of these, only the first can be one whose turn it is.
-        deliveries::enter_turn(conn, *next, build.priority).await?;
+        deliveries::enter_turns(conn, self.firsts).await
     }
-    Ok(())
 }
 
 pub(super) async fn list(

@@ -1,5 +1,7 @@
 //! Leases of every kind: kept, given back, lapsed, lost.
 
+use std::collections::HashSet;
+
 use super::{
     rows::{Columns, int},
     *,
@@ -23,48 +25,87 @@ impl Held {
     }
 }
 
+/// Answers with those that are held no longer.
 pub(super) async fn extend(
     pool: &PgPool,
-    fence: Fence,
     holder: HolderId,
+    held: &[Fence],
     lease: Duration,
-) -> Result<(), Error> {
-    let sql = match fence.job {
-        Job::Plan(_) => {
-            "update builds set leased_until = clock_timestamp() + make_interval(secs => $4)
-              where id = $1 and attempt = $2 and holder = $3 and state = 'planning'"
+) -> Result<Vec<Fence>, Error> {
+    let mut kept = HashSet::new();
+    for &lane in Lane::ALL {
+        let of_lane = held.iter().filter(|fence| fence.job.lane() == lane);
+        let (ids, attempts): (Vec<_>, Vec<_>) =
+            of_lane.map(|fence| (fence.job.to_string(), int(fence.attempt))).unzip();
+        if ids.is_empty() {
+            continue;
         }
-        Job::Task(_) => {
-            "update tasks set leased_until = clock_timestamp() + make_interval(secs => $4)
-              where id = $1 and attempt = $2 and holder = $3 and state = 'in_progress'"
+        let rows = sqlx::query(extending(lane))
+            .bind(ids)
+            .bind(attempts)
+            .bind(holder.to_string())
+            .bind(secs(lease))
+            .fetch_all(pool)
+            .await?;
+        for row in &rows {
+            kept.insert(row.word::<Job>("id")?);
         }
-        Job::Delivery(_) => {
-            "update deliveries set leased_until = clock_timestamp() + make_interval(secs => $4)
-              where id = $1 and attempt = $2 and holder = $3 and state = 'in_progress'"
-        }
-    };
-    let kept = sqlx::query(sql)
-        .bind(fence.job.to_string())
-        .bind(int(fence.attempt))
-        .bind(holder.to_string())
-        .bind(secs(lease))
-        .execute(pool)
-        .await?
-        .rows_affected();
-    if kept == 0 { Err(Error::Fenced) } else { Ok(()) }
+    }
+    Ok(held.iter().copied().filter(|fence| !kept.contains(&fence.job)).collect())
 }
 
-pub(super) async fn give_back(pool: &PgPool, fence: Fence) -> Result<(), Error> {
+const fn extending(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Plans => {
+            "update builds w set leased_until = clock_timestamp() + make_interval(secs => $4)
+               from unnest($1::text[], $2::integer[]) as u (id, attempt)
+              where w.id = u.id and w.attempt = u.attempt and w.holder = $3 and w.state = 'planning'
+             returning w.id"
+        }
+        Lane::Tasks => {
+            "update tasks w set leased_until = clock_timestamp() + make_interval(secs => $4)
+               from unnest($1::text[], $2::integer[]) as u (id, attempt)
+              where w.id = u.id and w.attempt = u.attempt and w.holder = $3
+                and w.state = 'in_progress'
+             returning w.id"
+        }
+        Lane::Deliveries => {
+            "update deliveries w set leased_until = clock_timestamp() + make_interval(secs => $4)
+               from unnest($1::text[], $2::integer[]) as u (id, attempt)
+              where w.id = u.id and w.attempt = u.attempt and w.holder = $3
+                and w.state = 'in_progress'
+             returning w.id"
+        }
+    }
+}
+
+pub(super) async fn give_back(pool: &PgPool, fence: Fence, bell: &Bell) -> Result<(), Error> {
     let held = Held::by_claim(fence.attempt);
     // Nothing is judged where nothing failed, so any law will do.
     let law = (&Policy::WORK, Jitter::NONE);
     match fence.job {
-        Job::Plan(id) => planning::give_back(pool, id, fence.attempt).await,
-        Job::Task(id) => settling::settle(pool, id, held, Outcome::GivenBack, law).await,
+        Job::Plan(id) => {
+            planning::give_back(pool, id, fence.attempt).await?;
+            bell.ring([fence.job]);
+            Ok(())
+        }
+        Job::Task(id) => {
+            settling::settle(pool, ended(id, held, Outcome::GivenBack, law), bell).await
+        }
         Job::Delivery(id) => {
-            deliveries::settle(pool, id, held, deliveries::End::GivenBack, law).await
+            bell.ring(deliveries::settle(pool, id, held, deliveries::End::GivenBack, law).await?);
+            Ok(())
         }
     }
+}
+
+fn ended(
+    task: TaskId,
+    held: Held,
+    outcome: Outcome,
+    (policy, jitter): (&Policy, Jitter),
+) -> settling::Ended {
+    settling::Ended { task, held, outcome, policy: *policy, jitter }
 }
 
 pub(super) async fn lapsed(pool: &PgPool, limit: u32) -> Result<Vec<Fence>, Error> {
@@ -93,13 +134,21 @@ pub(super) async fn settle_lost(
     pool: &PgPool,
     fence: Fence,
     law: (&Policy, Jitter),
+    bell: &Bell,
 ) -> Result<(), Error> {
     let held = Held::by_nobody(fence.attempt);
     match fence.job {
-        Job::Plan(id) => planning::settle(pool, id, held, &Failure::lost(), law).await,
-        Job::Task(id) => {
-            settling::settle(pool, id, held, Outcome::Failed(Failure::lost()), law).await
+        Job::Plan(id) => {
+            bell.ring(planning::settle(pool, id, held, &Failure::lost(), law).await?);
+            Ok(())
         }
-        Job::Delivery(id) => deliveries::settle(pool, id, held, deliveries::End::Lost, law).await,
+        Job::Task(id) => {
+            let outcome = Outcome::Failed(Failure::lost());
+            settling::settle(pool, ended(id, held, outcome, law), bell).await
+        }
+        Job::Delivery(id) => {
+            bell.ring(deliveries::settle(pool, id, held, deliveries::End::Lost, law).await?);
+            Ok(())
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! The record of a fleet, on Postgres 15 or newer.
 //!
-//! Locks are taken in one order: the build first (`lock.rs`), then its tasks or deliveries by id,
-//! so that commits which touch one build follow each other and none waits in a circle. Instants are
-//! stamped by the database. Each file is one noun; this one lists the verbs.
+//! Locks are taken in one order: builds by id (`lock.rs`), then flows, then the row of a lane and its
+//! buckets, so that commits which touch one build follow each other and none waits in a circle. A
+//! claim holds its lane first, and so waits for no build. Instants are stamped by the database. Each file is one noun; this one lists the verbs.
 
 mod lock;
 mod rows;
@@ -17,7 +17,10 @@ mod leases;
 mod events;
 mod files;
 mod deliveries;
-mod outbox;
+mod queueing;
+mod claiming;
+mod limits;
+mod desk;
 mod fleet;
 #[cfg(feature = "conformance")]
 mod ageing;
@@ -30,12 +33,16 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+use self::{claiming::Claimed, desk::Desk, settling::Ended};
 use super::*;
+use crate::draw;
 
 /// A pool of connections to one database.
 #[derive(Debug, Clone)]
 pub struct Postgres {
     pool: PgPool,
+    bell: Bell,
+    desk: Desk,
 }
 
 /// More would wait for each other's locks rather than for work. A server of 100 connections, which
@@ -58,7 +65,33 @@ impl Postgres {
         ]);
         let pool = Self::connect(options).await.map_err(OpenError::Connect)?;
         sqlx::migrate!("../migrations/postgres").run(&pool).await.map_err(OpenError::Migrate)?;
-        Ok(Self { pool })
+        let bell = Bell::default();
+        let desk = Desk::open(pool.clone(), bell.clone());
+        Ok(Self { pool, bell, desk })
+    }
+
+    /// Claims, rings for what came of it, and waits once for whoever is in the way of everything.
+    async fn claim<T, F>(&self, claim: impl Fn() -> F) -> Result<Vec<T>, Error>
+    where
+        F: Future<Output = Result<Claimed<T>, Error>>,
+    {
+        let mut claimed = again(&claim).await?;
+        if let (true, Some(build)) = (claimed.claims.is_empty(), claimed.passed_over) {
+            claiming::wait_for(&self.pool, build).await?;
+            claimed = again(&claim).await?;
+        }
+        self.bell.ring(claimed.entered);
+        Ok(claimed.claims)
+    }
+
+    /// A gate may have opened, in any lane. What the wake-ups name need not exist.
+    fn look_again(&self) {
+        self.bell.ring([Job::Plan(draw::id()), Job::Task(draw::id()), Job::Delivery(draw::id())]);
+    }
+
+    fn rings<T>(&self, (answer, claimable): (T, Vec<Job>)) -> T {
+        self.bell.ring(claimable);
+        answer
     }
 
     async fn connect(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
@@ -117,7 +150,11 @@ impl Store for Postgres {
     }
 
     async fn submit(&self, new: NewBuild) -> Result<Submitted, Error> {
-        again(|| builds::submit(&self.pool, &new)).await
+        let submitted = again(|| builds::submit(&self.pool, &new)).await?;
+        if let Submitted::New(build) = &submitted {
+            self.bell.ring([Job::Plan(build.id)]);
+        }
+        Ok(submitted)
     }
 
     async fn build(&self, id: BuildId) -> Result<Build, Error> {
@@ -129,32 +166,29 @@ impl Store for Postgres {
     }
 
     async fn cancel_build(&self, id: BuildId) -> Result<Build, Error> {
-        again(|| ending::cancel(&self.pool, id)).await
+        again(|| ending::cancel(&self.pool, id, &self.bell)).await
     }
 
     async fn retry_build(&self, id: BuildId) -> Result<Build, Error> {
-        again(|| retrying::retry(&self.pool, id)).await
+        again(|| retrying::retry(&self.pool, id)).await.map(|done| self.rings(done))
     }
 
     async fn approve_plan(&self, id: PlanId) -> Result<Build, Error> {
-        again(|| plans::approve(&self.pool, id)).await
+        again(|| plans::approve(&self.pool, id)).await.map(|done| self.rings(done))
     }
 
     async fn reject_plan(&self, id: PlanId, code: &str, reason: &str) -> Result<Build, Error> {
-        again(|| ending::reject(&self.pool, id, code, reason)).await
+        again(|| ending::reject(&self.pool, id, code, reason, &self.bell)).await
     }
 
-    async fn claim_build(
-        &self,
-        id: BuildId,
-        holder: HolderId,
-        lease: Duration,
-    ) -> Result<Option<BuildClaim>, Error> {
-        again(|| planning::claim(&self.pool, id, holder, lease)).await
+    async fn claim_builds(&self, ask: &Ask) -> Result<Vec<BuildClaim>, Error> {
+        self.claim(|| planning::claim(&self.pool, ask)).await
     }
 
     async fn note_planning(&self, claim: &BuildClaim, event: Event) -> Result<(), Error> {
-        again(|| planning::note(&self.pool, claim, &event)).await
+        let entered = again(|| planning::note(&self.pool, claim, &event)).await?;
+        self.bell.ring(entered);
+        Ok(())
     }
 
     async fn adopt_plan(
@@ -163,7 +197,9 @@ impl Store for Postgres {
         plan: &Plan,
         adoption: Adoption,
     ) -> Result<(), Error> {
-        again(|| planning::adopt(&self.pool, claim, plan, adoption)).await
+        let ready = again(|| planning::adopt(&self.pool, claim, plan, adoption)).await?;
+        self.bell.ring(ready);
+        Ok(())
     }
 
     async fn settle_planning(
@@ -174,7 +210,11 @@ impl Store for Postgres {
         jitter: Jitter,
     ) -> Result<(), Error> {
         let held = leases::Held::by_claim(claim.attempt);
-        again(|| planning::settle(&self.pool, claim.build, held, failure, (policy, jitter))).await
+        let law = (policy, jitter);
+        let entered =
+            again(|| planning::settle(&self.pool, claim.build, held, failure, law)).await?;
+        self.bell.ring(entered);
+        Ok(())
     }
 
     async fn plan_of(&self, build: BuildId) -> Result<PlanView, Error> {
@@ -197,13 +237,8 @@ impl Store for Postgres {
         tasks::attempts(&self.pool, id).await
     }
 
-    async fn claim_task(
-        &self,
-        id: TaskId,
-        holder: HolderId,
-        lease: Duration,
-    ) -> Result<Option<TaskClaim>, Error> {
-        again(|| tasks::claim(&self.pool, id, holder, lease)).await
+    async fn claim_tasks(&self, ask: &Ask) -> Result<Vec<TaskClaim>, Error> {
+        self.claim(|| tasks::claim(&self.pool, ask)).await
     }
 
     async fn settle_task(
@@ -213,17 +248,22 @@ impl Store for Postgres {
         policy: &Policy,
         jitter: Jitter,
     ) -> Result<(), Error> {
-        let Job::Task(id) = fence.job else { return Err(Error::Fenced) };
+        let Job::Task(task) = fence.job else { return Err(Error::Fenced) };
         let held = leases::Held::by_claim(fence.attempt);
-        again(|| settling::settle(&self.pool, id, held, outcome.clone(), (policy, jitter))).await
+        self.desk.settle(Ended { task, held, outcome, policy: *policy, jitter }).await
     }
 
-    async fn extend(&self, fence: Fence, holder: HolderId, lease: Duration) -> Result<(), Error> {
-        leases::extend(&self.pool, fence, holder, lease).await
+    async fn extend(
+        &self,
+        holder: HolderId,
+        held: &[Fence],
+        lease: Duration,
+    ) -> Result<Vec<Fence>, Error> {
+        leases::extend(&self.pool, holder, held, lease).await
     }
 
     async fn give_back(&self, fence: Fence) -> Result<(), Error> {
-        again(|| leases::give_back(&self.pool, fence)).await
+        again(|| leases::give_back(&self.pool, fence, &self.bell)).await
     }
 
     async fn lapsed(&self, limit: u32) -> Result<Vec<Fence>, Error> {
@@ -240,11 +280,11 @@ impl Store for Postgres {
         policy: &Policy,
         jitter: Jitter,
     ) -> Result<(), Error> {
-        again(|| leases::settle_lost(&self.pool, fence, (policy, jitter))).await
+        again(|| leases::settle_lost(&self.pool, fence, (policy, jitter), &self.bell)).await
     }
 
     async fn end_overdue(&self, limit: u32) -> Result<u32, Error> {
-        ending::end_overdue(&self.pool, limit).await
+        ending::end_overdue(&self.pool, limit, &self.bell).await
     }
 
     async fn events(
@@ -268,13 +308,8 @@ impl Store for Postgres {
         files::contents(&self.pool, build).await
     }
 
-    async fn claim_delivery(
-        &self,
-        id: DeliveryId,
-        holder: HolderId,
-        lease: Duration,
-    ) -> Result<Option<DeliveryClaim>, Error> {
-        again(|| deliveries::claim(&self.pool, id, holder, lease)).await
+    async fn claim_deliveries(&self, ask: &Ask) -> Result<Vec<DeliveryClaim>, Error> {
+        self.claim(|| deliveries::claim(&self.pool, ask)).await
     }
 
     async fn settle_delivery(
@@ -287,7 +322,10 @@ impl Store for Postgres {
         let Job::Delivery(id) = fence.job else { return Err(Error::Fenced) };
         let held = leases::Held::by_claim(fence.attempt);
         let end = deliveries::End::Sent(result);
-        again(|| deliveries::settle(&self.pool, id, held, end, (policy, jitter))).await
+        let law = (policy, jitter);
+        let entered = again(|| deliveries::settle(&self.pool, id, held, end, law)).await?;
+        self.bell.ring(entered);
+        Ok(())
     }
 
     async fn deliveries(&self, wanted: &DeliveriesWanted) -> Result<Page<Delivery>, Error> {
@@ -303,23 +341,57 @@ impl Store for Postgres {
     }
 
     async fn redeliver(&self, id: DeliveryId) -> Result<Delivery, Error> {
-        again(|| deliveries::redeliver(&self.pool, id)).await
+        again(|| deliveries::redeliver(&self.pool, id)).await.map(|done| self.rings(done))
     }
 
-    async fn outbox_due(&self, limit: u32) -> Result<Vec<OutboxRow>, Error> {
-        outbox::due(&self.pool, limit).await
+    fn bell(&self) -> &Bell {
+        &self.bell
     }
 
-    async fn clear_outbox(&self, rows: &[i64]) -> Result<(), Error> {
-        outbox::clear(&self.pool, rows).await
+    async fn next_due(&self, lane: Lane) -> Result<Option<Duration>, Error> {
+        queueing::next_due(&self.pool, lane).await
     }
 
-    async fn outbox_next(&self) -> Result<Option<Duration>, Error> {
-        outbox::next(&self.pool).await
+    async fn limits(&self) -> Result<Vec<Limit>, Error> {
+        limits::list(&self.pool).await
     }
 
-    async fn forgotten(&self, older_than: Duration, limit: u32) -> Result<Vec<Job>, Error> {
-        outbox::forgotten(&self.pool, older_than, limit).await
+    async fn put_limit(&self, limit: &Limit, by: &str) -> Result<(), Error> {
+        again(|| limits::put(&self.pool, limit, by)).await?;
+        self.look_again();
+        Ok(())
+    }
+
+    async fn remove_limit(&self, name: &str, by: &str) -> Result<(), Error> {
+        again(|| limits::remove(&self.pool, name, by)).await?;
+        self.look_again();
+        Ok(())
+    }
+
+    async fn weights(&self) -> Result<Vec<(String, f64)>, Error> {
+        limits::weights(&self.pool).await
+    }
+
+    async fn put_weight(&self, tenant: &str, weight: f64, by: &str) -> Result<(), Error> {
+        again(|| limits::put_weight(&self.pool, tenant, weight, by)).await
+    }
+
+    async fn pause(&self, gate: &Gate, by: &str) -> Result<(), Error> {
+        again(|| limits::pause(&self.pool, gate, by)).await
+    }
+
+    async fn resume(&self, gate: &Gate, by: &str) -> Result<(), Error> {
+        again(|| limits::resume(&self.pool, gate, by)).await?;
+        self.look_again();
+        Ok(())
+    }
+
+    async fn paused(&self) -> Result<Vec<Pause>, Error> {
+        limits::paused(&self.pool).await
+    }
+
+    async fn audit(&self, wanted: &AuditWanted) -> Result<Page<AuditEntry>, Error> {
+        limits::audit(&self.pool, wanted).await
     }
 
     async fn beat(&self, worker: &WorkerBeat) -> Result<(), Error> {

@@ -1,8 +1,11 @@
 //! Planning, the leased work of a build: claimed, noted, adopted or settled.
 
+use std::collections::BTreeMap;
+
 use sqlx::PgConnection;
 
 use super::{
+    claiming::Claimed,
     leases::Held,
     lock::{self, Locked},
     rows::{Columns, document, int, texts},
@@ -13,56 +16,50 @@ use crate::{
     draw,
 };
 
-pub(super) async fn claim(
-    pool: &PgPool,
-    id: BuildId,
-    holder: HolderId,
-    lease: Duration,
-) -> Result<Option<BuildClaim>, Error> {
-    // A job that comes twice costs this much and no lock.
-    let due = sqlx::query(
-        "select 1 from builds where id = $1 and state = 'queued' and due_at <= clock_timestamp()",
-    )
-    .bind(id.to_string())
-    .fetch_optional(pool)
-    .await?;
-    if due.is_none() {
-        return Ok(None);
-    }
+/// Claims what is next in the lane.
+pub(super) async fn claim(pool: &PgPool, ask: &Ask) -> Result<Claimed<BuildClaim>, Error> {
     let mut tx = pool.begin().await?;
-    let Some(mut build) = lock::build(&mut tx, id).await? else { return Ok(None) };
-    let row = sqlx::query(include_str!("sql/claim_build.sql"))
-        .bind(id.to_string())
+    let mut picked = claiming::pick(&mut tx, Lane::Plans, ask).await?;
+    if picked.ids.is_empty() {
+        tx.commit().await?;
+        return Ok(Claimed::nothing(picked.passed_over));
+    }
+    let rows = sqlx::query(include_str!("sql/claim_builds.sql"))
+        .bind(&picked.ids)
         .bind(build::State::Queued.on(build::Trigger::Claimed)?.as_str())
-        .bind(holder.to_string())
-        .bind(secs(lease))
-        .fetch_optional(&mut *tx)
+        .bind(ask.holder.to_string())
+        .bind(secs(ask.lease))
+        .bind(attempt::State::Running.as_str())
+        .fetch_all(&mut *tx)
         .await?;
-    let Some(row) = row else { return Ok(None) };
-    let claim = BuildClaim { build: id, attempt: row.count("attempt")?, brief: row.json("brief")? };
-    sqlx::query(
-        "insert into planning_attempts (build_id, number, holder, state) values ($1, $2, $3, $4)",
-    )
-    .bind(id.to_string())
-    .bind(int(claim.attempt))
-    .bind(holder.to_string())
-    .bind(attempt::State::Running.as_str())
-    .execute(&mut *tx)
-    .await?;
-    if claim.attempt == 1 {
-        let started = Event::build_started(&claim.brief.prompt, claim.brief.framework.as_deref());
-        events::append(&mut tx, &mut build, &[started]).await?;
+    let (mut claims, mut entered) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in &rows {
+        let claim = BuildClaim {
+            build: row.word("id")?,
+            attempt: row.count("attempt")?,
+            brief: row.json("brief")?,
+        };
+        if let (1, Some(build)) = (claim.attempt, picked.builds.get_mut(&claim.build)) {
+            let brief = &claim.brief;
+            let started = Event::build_started(&brief.prompt, brief.framework.as_deref());
+            entered.extend(events::append(&mut tx, build, &[started]).await?);
+        }
+        claims.push(claim);
     }
     tx.commit().await?;
-    Ok(Some(claim))
+    Ok(Claimed { claims, entered, passed_over: None })
 }
 
-pub(super) async fn note(pool: &PgPool, claim: &BuildClaim, event: &Event) -> Result<(), Error> {
+pub(super) async fn note(
+    pool: &PgPool,
+    claim: &BuildClaim,
+    event: &Event,
+) -> Result<Vec<Job>, Error> {
     let mut tx = pool.begin().await?;
     let mut build = held(&mut tx, claim.build, Held::by_claim(claim.attempt)).await?;
-    events::append(&mut tx, &mut build, std::slice::from_ref(event)).await?;
+    let entered = events::append(&mut tx, &mut build, std::slice::from_ref(event)).await?;
     tx.commit().await?;
-    Ok(())
+    Ok(entered)
 }
 
 /// Locks a build whose planning is held; `Fenced` if it is not.
@@ -83,7 +80,7 @@ pub(super) async fn adopt(
     claim: &BuildClaim,
     plan: &Plan,
     adoption: Adoption,
-) -> Result<(), Error> {
+) -> Result<Vec<Job>, Error> {
     let mut tx = pool.begin().await?;
     let mut build = held(&mut tx, claim.build, Held::by_claim(claim.attempt)).await?;
     let (state, trigger, within) = match adoption {
@@ -106,7 +103,7 @@ pub(super) async fn adopt(
         .bind(within.map(secs))
         .execute(&mut *tx)
         .await?;
-    let ready = insert_tasks(&mut tx, build.id, plan, adoption.plan(), within.is_none()).await?;
+    let mut ready = insert_tasks(&mut tx, &build, plan, adoption).await?;
     sqlx::query(
         "update builds
             set state = $3, plan_id = $4, holder = null, leased_until = null, tasks = $5
@@ -121,10 +118,9 @@ pub(super) async fn adopt(
     .await?;
     let succeeded = attempt::State::Running.on(attempt::Trigger::Success)?;
     end_attempt(&mut tx, build.id, claim.attempt, succeeded, None).await?;
-    outbox::push(&mut tx, &ready, build.priority, Duration::ZERO).await?;
-    events::append(&mut tx, &mut build, &adoption_events(plan, adoption)).await?;
+    ready.extend(events::append(&mut tx, &mut build, &adoption_events(plan, adoption)).await?);
     tx.commit().await?;
-    Ok(())
+    Ok(ready)
 }
 
 fn adoption_events(plan: &Plan, adoption: Adoption) -> Vec<Event> {
@@ -152,11 +148,11 @@ fn adoption_events(plan: &Plan, adoption: Adoption) -> Vec<Event> {
 /// Writes all tasks and edges of a plan, in two statements; answers with what is ready.
 async fn insert_tasks(
     conn: &mut PgConnection,
-    build: BuildId,
+    build: &Locked,
     plan: &Plan,
-    id: PlanId,
-    at_once: bool,
+    adoption: Adoption,
 ) -> Result<Vec<Job>, Error> {
+    let at_once = matches!(adoption, Adoption::AtOnce { .. });
     let released = task::State::Pending.on(task::Trigger::DependenciesMet)?;
     let ids: Vec<TaskId> = plan.tasks.iter().map(|_| draw::id()).collect();
     let tasks = || plan.tasks.iter().map(|planned| &planned.task);
@@ -166,10 +162,11 @@ async fn insert_tasks(
         .map(|planned| at_once && planned.waits_for.is_empty())
         .map(|ready| if ready { released } else { task::State::Pending })
         .collect();
+    let ranks = ranks_of_ready(conn, build, plan, &states).await?;
     let column = |of: fn(&plan::DraftTask) -> &str| tasks().map(of).collect::<Vec<_>>();
     sqlx::query(include_str!("sql/insert_tasks.sql"))
-        .bind(build.to_string())
-        .bind(id.to_string())
+        .bind(build.id.to_string())
+        .bind(adoption.plan().to_string())
         .bind(texts(&ids))
         .bind(column(|task| &task.key))
         .bind(column(|task| &task.name))
@@ -188,6 +185,11 @@ async fn insert_tasks(
                 .map(|planned| i32::try_from(planned.waits_for.len()).unwrap_or(i32::MAX))
                 .collect::<Vec<_>>(),
         )
+        .bind(tasks().map(|task| i16::try_from(task.cost).unwrap_or(1)).collect::<Vec<_>>())
+        .bind(ranks)
+        .bind(&build.tenant)
+        .bind(build.priority)
+        .bind(&build.limit_key)
         .execute(&mut *conn)
         .await?;
     let edges = plan
@@ -209,13 +211,37 @@ async fn insert_tasks(
     Ok(ready.map(|(id, _)| Job::Task(id)).collect())
 }
 
+/// A rank for each task of a plan that is ready, in the order of the plan.
+async fn ranks_of_ready(
+    conn: &mut PgConnection,
+    build: &Locked,
+    plan: &Plan,
+    states: &[task::State],
+) -> Result<Vec<Option<f64>>, Error> {
+    let is_ready = |state: &task::State| *state == task::State::Ready;
+    let costs: Vec<u32> = plan
+        .tasks
+        .iter()
+        .zip(states)
+        .filter(|(_, state)| is_ready(state))
+        .map(|(planned, _)| planned.task.cost)
+        .collect();
+    if costs.is_empty() {
+        return Ok(vec![None; states.len()]);
+    }
+    let entering = BTreeMap::from([(build.flow(), costs)]);
+    let ranks = queueing::ranks(conn, Lane::Tasks, &entering).await?;
+    let mut ranks = ranks.into_values().flatten();
+    Ok(states.iter().map(|state| is_ready(state).then(|| ranks.next()).flatten()).collect())
+}
+
 pub(super) async fn settle(
     pool: &PgPool,
     id: BuildId,
     lease: Held,
     failure: &Failure,
     (policy, jitter): (&Policy, Jitter),
-) -> Result<(), Error> {
+) -> Result<Vec<Job>, Error> {
     let mut tx = pool.begin().await?;
     let mut build = held(&mut tx, id, lease).await?;
     let settlement = settle::settle_planning(
@@ -239,12 +265,12 @@ pub(super) async fn settle(
         .execute(&mut *tx)
         .await?;
     end_attempt(&mut tx, id, lease.attempt, settlement.attempt, Some(failure)).await?;
-    if let Some(due_in) = settlement.due_in {
-        outbox::push(&mut tx, &[Job::Plan(id)], build.priority, due_in).await?;
+    let mut entered = events::append(&mut tx, &mut build, &settlement.events).await?;
+    if claiming::is_parked(&mut tx, Lane::Plans).await? {
+        entered.push(Job::Plan(id));
     }
-    events::append(&mut tx, &mut build, &settlement.events).await?;
     tx.commit().await?;
-    Ok(())
+    Ok(entered)
 }
 
 /// Gives a planning back, due at once.
@@ -255,7 +281,8 @@ pub(super) async fn give_back(pool: &PgPool, id: BuildId, attempt: u32) -> Resul
         "update builds
             set state = $3, due_at = clock_timestamp(), holder = null, leased_until = null,
                 updated_at = clock_timestamp()
-          where id = $1 and attempt = $2 and state = 'planning'",
+          where id = $1
+            and attempt = $2 and state = 'planning'",
     )
     .bind(id.to_string())
     .bind(int(attempt))
@@ -264,7 +291,6 @@ pub(super) async fn give_back(pool: &PgPool, id: BuildId, attempt: u32) -> Resul
     .await?;
     let given_back = attempt::State::Running.on(attempt::Trigger::GivenBack)?;
     end_attempt(&mut tx, id, attempt, given_back, None).await?;
-    outbox::push(&mut tx, &[Job::Plan(id)], build.priority, Duration::ZERO).await?;
     tx.commit().await?;
     Ok(())
 }

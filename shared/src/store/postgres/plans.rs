@@ -7,7 +7,7 @@ use super::{
     rows::Columns,
     *,
 };
-use crate::domain::{build, plan, task};
+use crate::domain::{build, plan};
 
 pub(super) async fn view(pool: &PgPool, id: PlanId) -> Result<PlanView, Error> {
     let row = sqlx::query("select * from plans where id = $1")
@@ -67,7 +67,8 @@ pub(super) async fn lock_proposed(conn: &mut PgConnection, id: PlanId) -> Result
     Ok(build)
 }
 
-pub(super) async fn approve(pool: &PgPool, id: PlanId) -> Result<Build, Error> {
+/// Answers also with what may be claimed by it.
+pub(super) async fn approve(pool: &PgPool, id: PlanId) -> Result<(Build, Vec<Job>), Error> {
     let mut tx = pool.begin().await?;
     let mut build = lock_proposed(&mut tx, id).await?;
     sqlx::query("update plans set state = $2 where id = $1")
@@ -80,22 +81,22 @@ pub(super) async fn approve(pool: &PgPool, id: PlanId) -> Result<Build, Error> {
         .bind(build.state.on(build::Trigger::PlanApproved)?.as_str())
         .execute(&mut *tx)
         .await?;
-    let mut released = sqlx::query(
-        "update tasks
-            set state = $2, due_at = clock_timestamp()
+    let released = sqlx::query(
+        "select id, cost::integer as cost
+           from tasks
           where plan_id = $1 and state = 'pending' and waiting_on = 0
-         returning id, place",
+          order by place",
     )
     .bind(id.to_string())
-    .bind(task::State::Pending.on(task::Trigger::DependenciesMet)?.as_str())
     .fetch_all(&mut *tx)
     .await?;
-    released.sort_by_key(|row| row.get::<i32, _>("place"));
-    let ready =
-        released.iter().map(|row| row.word("id").map(Job::Task)).collect::<Result<Vec<_>, _>>()?;
-    outbox::push(&mut tx, &ready, build.priority, Duration::ZERO).await?;
-    events::append(&mut tx, &mut build, &[Event::plan_approved(id)]).await?;
+    let released = released
+        .iter()
+        .map(|row| Ok((row.word("id")?, row.count("cost")?)))
+        .collect::<Result<Vec<_>, Error>>()?;
+    let mut ready = settling::release(&mut tx, &build, &released).await?;
+    ready.extend(events::append(&mut tx, &mut build, &[Event::plan_approved(id)]).await?);
     let view = builds::view(&mut tx, build.id).await?;
     tx.commit().await?;
-    Ok(view)
+    Ok((view, ready))
 }

@@ -5,7 +5,8 @@ use sqlx::{PgConnection, Row};
 use super::{lock::Locked, rows::Columns, *};
 use crate::domain::{build, plan, task};
 
-pub(super) async fn retry(pool: &PgPool, id: BuildId) -> Result<Build, Error> {
+/// Answers also with what may be claimed by it.
+pub(super) async fn retry(pool: &PgPool, id: BuildId) -> Result<(Build, Vec<Job>), Error> {
     let mut tx = pool.begin().await?;
     let mut build = lock::build(&mut tx, id).await?.ok_or_else(|| Error::not_found(id))?;
     let adopted = adopted_plan(&mut tx, &build).await?;
@@ -14,22 +15,22 @@ pub(super) async fn retry(pool: &PgPool, id: BuildId) -> Result<Build, Error> {
         let reason = format!("the build is {}, neither failed nor cancelled", build.state);
         Error::conflict("build_not_retryable", reason)
     })?;
-    let tasks = match adopted {
+    let (tasks, mut ready) = match adopted {
         Some(plan) => {
-            let tasks = reopen_tasks(&mut tx, &build, plan).await?;
-            reopen_build(&mut tx, &build, state).await?;
-            tasks
+            let reopened = reopen_tasks(&mut tx, &build, plan).await?;
+            reopen_build(&mut tx, &build, state, None).await?;
+            reopened
         }
         None => {
-            reopen_build(&mut tx, &build, state).await?;
-            outbox::push(&mut tx, &[Job::Plan(id)], build.priority, Duration::ZERO).await?;
-            0
+            let rank = queueing::rank_of_one(&mut tx, Lane::Plans, build.flow()).await?;
+            reopen_build(&mut tx, &build, state, Some(rank)).await?;
+            (0, vec![Job::Plan(id)])
         }
     };
-    events::append(&mut tx, &mut build, &[Event::build_retried(tasks)]).await?;
+    ready.extend(events::append(&mut tx, &mut build, &[Event::build_retried(tasks)]).await?);
     let view = builds::view(&mut tx, id).await?;
     tx.commit().await?;
-    Ok(view)
+    Ok((view, ready))
 }
 
 async fn adopted_plan(conn: &mut PgConnection, build: &Locked) -> Result<Option<PlanId>, Error> {
@@ -41,31 +42,34 @@ async fn adopted_plan(conn: &mut PgConnection, build: &Locked) -> Result<Option<
     Ok((row.word::<plan::State>("state")? == plan::State::Adopted).then_some(id))
 }
 
-/// Puts every task that was lost back; answers with how many there were.
-async fn reopen_tasks(conn: &mut PgConnection, build: &Locked, plan: PlanId) -> Result<u32, Error> {
+/// Puts every task that was lost back; answers with how many there were, and which are ready.
+async fn reopen_tasks(
+    conn: &mut PgConnection,
+    build: &Locked,
+    plan: PlanId,
+) -> Result<(u32, Vec<Job>), Error> {
     let pending = task::State::Failed.on(task::Trigger::Retried)?;
-    let ready = pending.on(task::Trigger::DependenciesMet)?;
     let mut rows = sqlx::query(include_str!("sql/reopen_tasks.sql"))
         .bind(plan.to_string())
         .bind(pending.as_str())
-        .bind(ready.as_str())
         .fetch_all(&mut *conn)
         .await?;
     rows.sort_by_key(|row| row.get::<i32, _>("place"));
     let mut released = Vec::new();
     for row in &rows {
-        if row.word::<task::State>("state")? == ready {
-            released.push(Job::Task(row.word("id")?));
+        if row.count("waiting_on")? == 0 {
+            released.push((row.word("id")?, row.count("cost")?));
         }
     }
-    outbox::push(conn, &released, build.priority, Duration::ZERO).await?;
-    Ok(u32::try_from(rows.len()).unwrap_or(u32::MAX))
+    let ready = settling::release(conn, build, &released).await?;
+    Ok((u32::try_from(rows.len()).unwrap_or(u32::MAX), ready))
 }
 
 async fn reopen_build(
     conn: &mut PgConnection,
     build: &Locked,
     state: build::State,
+    rank: Option<f64>,
 ) -> Result<(), Error> {
     let row = sqlx::query("select brief from builds where id = $1")
         .bind(build.id.to_string())
@@ -77,6 +81,7 @@ async fn reopen_build(
         .bind(state.as_str())
         .bind(state == build::State::Queued)
         .bind(brief.deadline().map(secs))
+        .bind(rank)
         .execute(conn)
         .await?;
     Ok(())

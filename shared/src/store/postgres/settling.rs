@@ -1,20 +1,24 @@
-//! Settling a task: the progress is read under the build's lock, the domain decides, and what it
-//! said is written. What is read and written grows with what the outcome touches, not with the
-//! build.
+//! Settling tasks: the progress is read under the locks of their builds, the domain decides, and
+//! what it said is written.
+//!
+//! Many are settled in one commit. Successes, which is what nearly all of them are, are read
+//! together, decided one after the other in memory, and written together: the number of statements
+//! does not grow with them. Each failure is then settled by itself, in the same commit. What is read
+//! and written grows with what the outcomes touch, not with the builds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, Row, postgres::PgRow};
 
 use super::{
     leases::Held,
-    lock::Locked,
+    lock::{Contended, Locked},
     rows::{Columns, document, int, texts},
     *,
 };
 use crate::domain::{
-    attempt::{self, FailureKind, Output},
+    attempt::{self, FailureKind, OutputFile},
     brief::OnTaskFailure,
     event::TaskRef,
     retry::Verdict,
@@ -22,201 +26,507 @@ use crate::domain::{
     task,
 };
 
-pub(super) async fn settle(
-    pool: &PgPool,
-    id: TaskId,
-    held: Held,
-    outcome: Outcome,
-    (policy, jitter): (&Policy, Jitter),
-) -> Result<(), Error> {
-    // Whoever is late costs this much and no lock.
-    let row = sqlx::query(
-        "select build_id from tasks where id = $1 and attempt = $2 and state = 'in_progress'",
-    )
-    .bind(id.to_string())
-    .bind(int(held.attempt))
-    .fetch_optional(pool)
-    .await?
-    .ok_or(Error::Fenced)?;
-    let mut tx = pool.begin().await?;
-    let mut build = lock::build(&mut tx, row.word("build_id")?).await?.ok_or(Error::Fenced)?;
-    let task = lock_task(&mut tx, id, held).await?;
-    if let Outcome::Succeeded(output) = &outcome {
-        // Before the domain is asked, since a build's last event says how many files there are.
-        build.tally.files += keep_files(&mut tx, build.id, id, output).await?;
-    }
-    let progress =
-        read_progress(&mut tx, &build, &task, held.attempt, &outcome, (policy, jitter)).await?;
-    let settlement = progress.settle(outcome, policy, jitter)?;
-    write(&mut tx, &mut build, id, held.attempt, settlement).await?;
-    tx.commit().await?;
-    Ok(())
+/// An attempt at a task that is to be settled.
+#[derive(Debug, Clone)]
+pub(super) struct Ended {
+    pub task: TaskId,
+    pub held: Held,
+    pub outcome: Outcome,
+    pub policy: Policy,
+    pub jitter: Jitter,
 }
 
-struct LockedTask {
+/// What a commit of settlements made of others.
+#[derive(Debug, Default)]
+pub(super) struct Rang {
+    pub claimable: Vec<Job>,
+    /// Builds of which leases were taken away.
+    pub recalled: Vec<BuildId>,
+}
+
+/// Settles one attempt.
+pub(super) async fn settle(pool: &PgPool, ended: Ended, bell: &Bell) -> Result<(), Error> {
+    let mut answers = settle_all(pool, std::slice::from_ref(&ended), bell).await?;
+    answers.pop().unwrap_or(Err(Error::Fenced))
+}
+
+/// Settles attempts in one commit and rings the bell. `Fenced` for those that are not running;
+/// an error is for all of them, and nothing was written.
+pub(super) async fn settle_all(
+    pool: &PgPool,
+    ended: &[Ended],
+    bell: &Bell,
+) -> Result<Vec<Result<(), Error>>, Error> {
+    let mut batch = Batch::new(ended);
+    // Whoever is late costs this much and no lock.
+    let builds = batch.builds(pool).await?;
+    if builds.is_empty() {
+        return Ok(batch.answers());
+    }
+    let mut tx = pool.begin().await?;
+    let mut builds = lock::builds(&mut tx, &builds, Contended::Wait).await?;
+    batch.read_running(&mut tx).await?;
+    let mut rang = Rang::default();
+    batch.succeed(&mut tx, &mut builds, &mut rang).await?;
+    batch.fail(&mut tx, &mut builds, &mut rang).await?;
+    if batch.is_parked {
+        rang.claimable.extend(batch.settled.iter().take(1).copied().map(Job::Task));
+    }
+    tx.commit().await?;
+    bell.ring(rang.claimable);
+    for build in rang.recalled {
+        bell.recall(build);
+    }
+    Ok(batch.answers())
+}
+
+/// A task whose attempt runs.
+#[derive(Debug, Clone)]
+struct Running {
+    build: BuildId,
     named: TaskRef,
+    attempt: u32,
+    lapsed: bool,
     failures: u32,
     crashes: u32,
 }
 
-async fn lock_task(conn: &mut PgConnection, id: TaskId, held: Held) -> Result<LockedTask, Error> {
-    let row = sqlx::query(
-        "select id, name, failures, crashes
-           from tasks
-          where id = $1
-            and attempt = $2 -- the fence
-            and state = 'in_progress'
-            and (not $3 or leased_until <= clock_timestamp())
-            for no key update",
-    )
-    .bind(id.to_string())
-    .bind(int(held.attempt))
-    .bind(held.lapsed)
-    .fetch_optional(conn)
-    .await?
-    .ok_or(Error::Fenced)?;
-    Ok(LockedTask {
-        named: read_ref(&row)?,
-        failures: row.count("failures")?,
-        crashes: row.count("crashes")?,
-    })
+struct Batch<'a> {
+    ended: &'a [Ended],
+    running: HashMap<TaskId, Running>,
+    settled: HashSet<TaskId>,
+    fenced: Vec<bool>,
+    /// Whether some task waits at a gate that the end of these may open.
+    is_parked: bool,
+}
+
+impl<'a> Batch<'a> {
+    fn new(ended: &'a [Ended]) -> Self {
+        Self {
+            ended,
+            running: HashMap::new(),
+            settled: HashSet::new(),
+            fenced: vec![true; ended.len()],
+            is_parked: false,
+        }
+    }
+
+    fn answers(&self) -> Vec<Result<(), Error>> {
+        self.fenced.iter().map(|fenced| if *fenced { Err(Error::Fenced) } else { Ok(()) }).collect()
+    }
+
+    fn ids(&self) -> Vec<String> {
+        texts(self.ended.iter().map(|ended| ended.task))
+    }
+
+    /// The builds of the tasks, as far as they run.
+    async fn builds(&self, pool: &PgPool) -> Result<Vec<BuildId>, Error> {
+        let rows = sqlx::query(
+            "select distinct build_id from tasks where id = any($1) and state = 'in_progress'",
+        )
+        .bind(self.ids())
+        .fetch_all(pool)
+        .await?;
+        rows.iter().map(|row| Ok(row.word("build_id")?)).collect()
+    }
+
+    /// Reads the tasks that run, once their builds are locked: nobody else changes them then.
+    async fn read_running(&mut self, conn: &mut PgConnection) -> Result<(), Error> {
+        let rows = sqlx::query(
+            "select id, build_id, name, attempt, failures, crashes,
+                    leased_until <= clock_timestamp() as lapsed,
+                    exists (select 1 from parks where lane = 'tasks') as is_parked
+               from tasks
+              where id = any($1) and state = 'in_progress'",
+        )
+        .bind(self.ids())
+        .fetch_all(conn)
+        .await?;
+        for row in &rows {
+            self.is_parked = row.try_get("is_parked")?;
+            let running = Running {
+                build: row.word("build_id")?,
+                named: read_ref(row)?,
+                attempt: row.count("attempt")?,
+                lapsed: row.try_get("lapsed")?,
+                failures: row.count("failures")?,
+                crashes: row.count("crashes")?,
+            };
+            self.running.insert(running.named.id, running);
+        }
+        Ok(())
+    }
+
+    /// The running attempt that one ended, if it still may be settled; asked once for each.
+    fn take(&mut self, index: usize) -> Option<Running> {
+        let ended = &self.ended[index];
+        // The fence: whoever lost the lease holds an older number.
+        let running = self.running.get(&ended.task).filter(|running| {
+            running.attempt == ended.held.attempt && (running.lapsed || !ended.held.lapsed)
+        })?;
+        self.settled.insert(ended.task).then(|| {
+            self.fenced[index] = false;
+            running.clone()
+        })
+    }
+
+    async fn succeed(
+        &mut self,
+        conn: &mut PgConnection,
+        builds: &mut BTreeMap<BuildId, Locked>,
+        rang: &mut Rang,
+    ) -> Result<(), Error> {
+        let mut won = Vec::new();
+        for (index, ended) in self.ended.iter().enumerate() {
+            if let Outcome::Succeeded(output) = &ended.outcome
+                && let Some(running) = self.take(index)
+                && builds.contains_key(&running.build)
+            {
+                won.push((running, output, ended));
+            }
+        }
+        if won.is_empty() {
+            return Ok(());
+        }
+        // Before the domain is asked, since a build's last event says how many files there are.
+        let files = won.iter().map(|(running, output, _)| (running, output.files.as_slice()));
+        keep_files(conn, builds, files).await?;
+        let ids = won.iter().map(|(running, ..)| running.named.id).collect::<Vec<_>>();
+        let mut dependents = Dependents::read(conn, &ids).await?;
+        let mut written = Successes::default();
+        for (running, output, ended) in won {
+            let Some(build) = builds.get_mut(&running.build) else { continue };
+            let progress = Progress {
+                dependents: dependents.of(running.named.id),
+                ..progress(build, &running)
+            };
+            let outcome = Outcome::Succeeded(output.clone());
+            let settlement = progress.settle(outcome, &ended.policy, ended.jitter)?;
+            dependents.advance(&settlement);
+            written.add(build, &running, settlement)?;
+        }
+        written.write(conn, builds, &dependents, rang).await
+    }
+
+    /// Settles whatever is not a success, one by one.
+    async fn fail(
+        &mut self,
+        conn: &mut PgConnection,
+        builds: &mut BTreeMap<BuildId, Locked>,
+        rang: &mut Rang,
+    ) -> Result<(), Error> {
+        for (index, ended) in self.ended.iter().enumerate() {
+            if matches!(ended.outcome, Outcome::Succeeded(_)) {
+                continue;
+            }
+            let Some(running) = self.take(index) else { continue };
+            let Some(build) = builds.get_mut(&running.build) else { continue };
+            if build.state.is_final() {
+                // An earlier one of this batch has ended the build, and this task with it.
+                self.fenced[index] = true;
+                continue;
+            }
+            settle_loss(conn, build, &running, ended, rang).await?;
+        }
+        Ok(())
+    }
 }
 
 fn read_ref(row: &PgRow) -> Result<TaskRef, Error> {
     Ok(TaskRef { id: row.word("id")?, name: row.try_get("name")? })
 }
 
-async fn read_progress(
-    conn: &mut PgConnection,
-    build: &Locked,
-    task: &LockedTask,
-    attempt: u32,
-    outcome: &Outcome,
-    (policy, jitter): (&Policy, Jitter),
-) -> Result<Progress, Error> {
-    let mut progress = Progress {
+fn progress(build: &Locked, running: &Running) -> Progress {
+    Progress {
         build: build.state,
         on_task_failure: build.on_task_failure,
         tally: build.tally,
-        task: task.named.clone(),
-        attempt,
-        failures: task.failures,
-        crashes: task.crashes,
+        task: running.named.clone(),
+        attempt: running.attempt,
+        failures: running.failures,
+        crashes: running.crashes,
         dependents: Vec::new(),
         downstream: Vec::new(),
         others: Vec::new(),
-    };
-    let id = task.named.id;
-    match outcome {
-        Outcome::Succeeded(_) => progress.dependents = dependents(conn, id).await?,
-        Outcome::Failed(failure) if gives_up(task, failure, policy, jitter) => {
-            match build.on_task_failure {
-                OnTaskFailure::Continue => {
-                    let sql = include_str!("sql/downstream.sql");
-                    progress.downstream = named(conn, sql, id.to_string()).await?;
-                }
-                OnTaskFailure::FailFast => {
-                    let sql = include_str!("sql/others.sql");
-                    progress.others = named(conn, sql, id.to_string()).await?;
-                }
+    }
+}
+
+/// Takes over how a build stands after a settlement.
+fn move_on(build: &mut Locked, settlement: &Settlement) {
+    build.state = settlement.build;
+    build.stop.clone_from(&settlement.stop);
+    build.tally = settlement.tally;
+}
+
+/// Who waits for the tasks of a batch, as they stand in the midst of it.
+#[derive(Default)]
+struct Dependents {
+    by_target: HashMap<TaskId, Vec<TaskId>>,
+    tasks: HashMap<TaskId, Waiting>,
+}
+
+struct Waiting {
+    dependent: Dependent,
+    build: BuildId,
+    cost: u32,
+    advanced_by: u32,
+    released: bool,
+}
+
+impl Dependents {
+    async fn read(conn: &mut PgConnection, on: &[TaskId]) -> Result<Self, Error> {
+        let rows =
+            sqlx::query(include_str!("sql/dependents.sql")).bind(texts(on)).fetch_all(conn).await?;
+        let mut read = Self::default();
+        for row in &rows {
+            let task = read_ref(row)?;
+            read.by_target.entry(row.word("on_task_id")?).or_default().push(task.id);
+            if !read.tasks.contains_key(&task.id) {
+                let (state, waiting_on) = (row.word("state")?, row.count("waiting_on")?);
+                let waiting = Waiting {
+                    build: row.word("build_id")?,
+                    cost: row.count("cost")?,
+                    advanced_by: 0,
+                    released: false,
+                    dependent: Dependent { task, state, waiting_on },
+                };
+                read.tasks.insert(waiting.dependent.task.id, waiting);
             }
         }
-        Outcome::Failed(_) | Outcome::GivenBack => {}
+        Ok(read)
     }
-    Ok(progress)
+
+    fn of(&self, target: TaskId) -> Vec<Dependent> {
+        let ids = self.by_target.get(&target).map(Vec::as_slice).unwrap_or_default();
+        ids.iter().filter_map(|id| Some(self.tasks.get(id)?.dependent.clone())).collect()
+    }
+
+    fn advance(&mut self, settlement: &Settlement) {
+        for id in &settlement.advanced {
+            if let Some(waiting) = self.tasks.get_mut(id) {
+                waiting.advanced_by += 1;
+                waiting.dependent.waiting_on = waiting.dependent.waiting_on.saturating_sub(1);
+            }
+        }
+        for id in &settlement.released {
+            if let Some(waiting) = self.tasks.get_mut(id) {
+                waiting.released = true;
+                waiting.dependent.state = task::State::Ready;
+            }
+        }
+    }
+}
+
+/// Successes of a batch, by column.
+#[derive(Default)]
+struct Successes {
+    tasks: Vec<String>,
+    attempts: Vec<i32>,
+    logs: Vec<String>,
+    events: BTreeMap<BuildId, Vec<Event>>,
+    /// In the order in which they were released.
+    released: Vec<TaskId>,
+}
+
+impl Successes {
+    fn add(
+        &mut self,
+        build: &mut Locked,
+        running: &Running,
+        settlement: Settlement,
+    ) -> Result<(), Error> {
+        move_on(build, &settlement);
+        let logs = settlement.output.as_ref().map(|output| output.logs.as_slice());
+        self.tasks.push(running.named.id.to_string());
+        self.attempts.push(int(running.attempt));
+        self.logs.push(document(&logs.unwrap_or_default())?);
+        self.released.extend(&settlement.released);
+        self.events.entry(build.id).or_default().extend(settlement.events);
+        Ok(())
+    }
+
+    async fn write(
+        self,
+        conn: &mut PgConnection,
+        builds: &mut BTreeMap<BuildId, Locked>,
+        dependents: &Dependents,
+        rang: &mut Rang,
+    ) -> Result<(), Error> {
+        sqlx::query(include_str!("sql/settle_successes.sql"))
+            .bind(&self.tasks)
+            .bind(&self.attempts)
+            .bind(self.logs)
+            .bind(task::State::InProgress.on(task::Trigger::AttemptSucceeded)?.as_str())
+            .bind(attempt::State::Running.on(attempt::Trigger::Success)?.as_str())
+            .execute(&mut *conn)
+            .await?;
+        let mut logs: Vec<_> = builds
+            .iter_mut()
+            .filter_map(|(id, build)| Some((build, self.events.get(id)?.as_slice())))
+            .collect();
+        rang.claimable.extend(events::append_each(conn, &mut logs).await?);
+        let touched = builds.values().filter(|build| self.events.contains_key(&build.id));
+        lock::save(conn, touched).await?;
+        advance(conn, builds, dependents).await?;
+        rang.claimable.extend(self.released.into_iter().map(Job::Task));
+        Ok(())
+    }
+}
+
+/// Writes that dependents wait for fewer tasks, and gives those a rank that wait for none.
+async fn advance(
+    conn: &mut PgConnection,
+    builds: &BTreeMap<BuildId, Locked>,
+    dependents: &Dependents,
+) -> Result<(), Error> {
+    let mut advanced: Vec<&Waiting> =
+        dependents.tasks.values().filter(|waiting| 0 < waiting.advanced_by).collect();
+    if advanced.is_empty() {
+        return Ok(());
+    }
+    advanced.sort_unstable_by_key(|waiting| waiting.dependent.task.id);
+    let mut entering: BTreeMap<queueing::Flow, Vec<u32>> = BTreeMap::new();
+    for waiting in advanced.iter().filter(|waiting| waiting.released) {
+        let Some(build) = builds.get(&waiting.build) else { continue };
+        entering.entry(build.flow()).or_default().push(waiting.cost);
+    }
+    let mut ranks: BTreeMap<_, _> = queueing::ranks(conn, Lane::Tasks, &entering)
+        .await?
+        .into_iter()
+        .map(|(flow, ranks)| (flow, ranks.into_iter()))
+        .collect();
+    let (mut ids, mut by, mut stand) = (Vec::new(), Vec::new(), Vec::new());
+    for waiting in advanced {
+        ids.push(waiting.dependent.task.id.to_string());
+        by.push(int(waiting.advanced_by));
+        let flow = builds.get(&waiting.build).map(Locked::flow).filter(|_| waiting.released);
+        stand.push(flow.and_then(|flow| ranks.get_mut(&flow)?.next()));
+    }
+    sqlx::query(include_str!("sql/advance.sql"))
+        .bind(ids)
+        .bind(by)
+        .bind(stand)
+        .bind(task::State::Pending.on(task::Trigger::DependenciesMet)?.as_str())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Makes pending tasks of one build, which wait for nothing, ready; answers with them as jobs.
+pub(super) async fn release(
+    conn: &mut PgConnection,
+    build: &Locked,
+    tasks: &[(TaskId, u32)],
+) -> Result<Vec<Job>, Error> {
+    if tasks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let costs = tasks.iter().map(|(_, cost)| *cost).collect();
+    let ranks =
+        queueing::ranks(conn, Lane::Tasks, &BTreeMap::from([(build.flow(), costs)])).await?;
+    sqlx::query(include_str!("sql/advance.sql"))
+        .bind(texts(tasks.iter().map(|(id, _)| id)))
+        .bind(vec![0; tasks.len()])
+        .bind(ranks.into_values().flatten().map(Some).collect::<Vec<_>>())
+        .bind(task::State::Pending.on(task::Trigger::DependenciesMet)?.as_str())
+        .execute(conn)
+        .await?;
+    Ok(tasks.iter().map(|(id, _)| Job::Task(*id)).collect())
+}
+
+/// Settles an attempt that was not a success.
+async fn settle_loss(
+    conn: &mut PgConnection,
+    build: &mut Locked,
+    running: &Running,
+    ended: &Ended,
+    rang: &mut Rang,
+) -> Result<(), Error> {
+    let id = running.named.id;
+    let mut progress = progress(build, running);
+    if let Outcome::Failed(failure) = &ended.outcome
+        && gives_up(running, failure, ended)
+    {
+        let (sql, found) = match build.on_task_failure {
+            OnTaskFailure::Continue => {
+                (include_str!("sql/downstream.sql"), &mut progress.downstream)
+            }
+            OnTaskFailure::FailFast => (include_str!("sql/others.sql"), &mut progress.others),
+        };
+        let rows = sqlx::query(sql).bind(id.to_string()).fetch_all(&mut *conn).await?;
+        *found = rows.iter().map(read_ref).collect::<Result<_, _>>()?;
+    }
+    let settlement = progress.settle(ended.outcome.clone(), &ended.policy, ended.jitter)?;
+    move_on(build, &settlement);
+    write_loss(conn, id, running.attempt, &settlement).await?;
+    end_tasks(conn, &settlement.skipped, task::State::Skipped).await?;
+    end_tasks(conn, &settlement.cancelled, task::State::Cancelled).await?;
+    let mut logs = [(&mut *build, settlement.events.as_slice())];
+    rang.claimable.extend(events::append_each(conn, &mut logs).await?);
+    lock::save(conn, std::iter::once(&*build)).await?;
+    if settlement.due_in == Some(Duration::ZERO) {
+        rang.claimable.push(Job::Task(id));
+    }
+    if !settlement.cancelled.is_empty() {
+        rang.recalled.push(build.id);
+    }
+    Ok(())
 }
 
 /// Whether the domain will ask for those who depend on the task; asks the same law as it does.
-fn gives_up(task: &LockedTask, failure: &Failure, policy: &Policy, jitter: Jitter) -> bool {
+fn gives_up(running: &Running, failure: &Failure, ended: &Ended) -> bool {
     let (failures, crashes) = match failure.kind {
         FailureKind::Lost => (0, 1),
         FailureKind::Transient | FailureKind::Permanent => (1, 0),
     };
-    let (failures, crashes) = (task.failures + failures, task.crashes + crashes);
-    policy.judge(failure.kind, failures, crashes, jitter) == Verdict::GiveUp
+    let (failures, crashes) = (running.failures + failures, running.crashes + crashes);
+    ended.policy.judge(failure.kind, failures, crashes, ended.jitter) == Verdict::GiveUp
 }
 
-async fn dependents(conn: &mut PgConnection, id: TaskId) -> Result<Vec<Dependent>, Error> {
-    let rows = sqlx::query(include_str!("sql/dependents.sql"))
-        .bind(id.to_string())
-        .fetch_all(conn)
-        .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Dependent {
-                task: read_ref(row)?,
-                state: row.word("state")?,
-                waiting_on: row.count("waiting_on")?,
-            })
-        })
-        .collect()
-}
-
-async fn named(
-    conn: &mut PgConnection,
-    sql: &'static str,
-    id: String,
-) -> Result<Vec<TaskRef>, Error> {
-    let rows = sqlx::query(sql).bind(id).fetch_all(conn).await?;
-    rows.iter().map(read_ref).collect()
-}
-
-/// Keeps files by path; answers with how many paths the build did not have before.
+/// Keeps files by path, and counts the paths that their builds did not have before.
 async fn keep_files(
     conn: &mut PgConnection,
-    build: BuildId,
-    task: TaskId,
-    output: &Output,
-) -> Result<u32, Error> {
+    builds: &mut BTreeMap<BuildId, Locked>,
+    made: impl Iterator<Item = (&Running, &[OutputFile])>,
+) -> Result<(), Error> {
     // The last of each path, since one statement cannot write a row twice.
-    let files: BTreeMap<&str, &[u8]> =
-        output.files.iter().map(|file| (file.path.as_str(), file.content.as_bytes())).collect();
+    let mut files: BTreeMap<(BuildId, &str), (TaskId, &[u8])> = BTreeMap::new();
+    for (running, made) in made {
+        for file in made {
+            let place = (running.build, file.path.as_str());
+            files.insert(place, (running.named.id, file.content.as_bytes()));
+        }
+    }
     if files.is_empty() {
-        return Ok(0);
+        return Ok(());
     }
     let sha256: Vec<_> =
-        files.values().map(|content| hex::encode(Sha256::digest(content))).collect();
+        files.values().map(|(_, content)| hex::encode(Sha256::digest(content))).collect();
     let rows = sqlx::query(include_str!("sql/keep_files.sql"))
-        .bind(build.to_string())
-        .bind(task.to_string())
-        .bind(files.keys().copied().collect::<Vec<_>>())
+        .bind(texts(files.keys().map(|(build, _)| build)))
+        .bind(texts(files.values().map(|(task, _)| task)))
+        .bind(files.keys().map(|(_, path)| *path).collect::<Vec<_>>())
         .bind(sha256)
-        .bind(files.values().copied().collect::<Vec<_>>())
+        .bind(files.values().map(|(_, content)| *content).collect::<Vec<_>>())
         .fetch_all(conn)
         .await?;
-    let mut new = 0;
     for row in rows {
-        new += u32::from(row.try_get::<bool, _>("is_new")?);
+        if row.try_get::<bool, _>("is_new")?
+            && let Some(build) = builds.get_mut(&row.word("build_id")?)
+        {
+            build.tally.files += 1;
+        }
     }
-    Ok(new)
+    Ok(())
 }
 
-async fn write(
-    conn: &mut PgConnection,
-    build: &mut Locked,
-    id: TaskId,
-    attempt: u32,
-    settlement: Settlement,
-) -> Result<(), Error> {
-    write_task(conn, id, attempt, &settlement).await?;
-    write_others(conn, &settlement).await?;
-    write_build(conn, build.id, &settlement).await?;
-    let ready: Vec<_> = settlement.released.iter().copied().map(Job::Task).collect();
-    outbox::push(conn, &ready, build.priority, Duration::ZERO).await?;
-    if let Some(due_in) = settlement.due_in {
-        outbox::push(conn, &[Job::Task(id)], build.priority, due_in).await?;
-    }
-    events::append(conn, build, &settlement.events).await
-}
-
-async fn write_task(
+async fn write_loss(
     conn: &mut PgConnection,
     id: TaskId,
     attempt: u32,
     settlement: &Settlement,
 ) -> Result<(), Error> {
     let failure = settlement.failure.as_ref().map(document).transpose()?;
-    let logs = settlement.output.as_ref().map(|output| document(&output.logs)).transpose()?;
     let written = sqlx::query(include_str!("sql/settle_task.sql"))
         .bind(id.to_string())
         .bind(int(attempt))
@@ -225,7 +535,6 @@ async fn write_task(
         .bind(int(settlement.failures))
         .bind(int(settlement.crashes))
         .bind(&failure)
-        .bind(logs)
         .bind(settlement.task.is_final())
         .execute(&mut *conn)
         .await?
@@ -247,19 +556,6 @@ async fn write_task(
     Ok(())
 }
 
-async fn write_others(conn: &mut PgConnection, settlement: &Settlement) -> Result<(), Error> {
-    if !settlement.advanced.is_empty() {
-        sqlx::query(include_str!("sql/advance.sql"))
-            .bind(texts(&settlement.advanced))
-            .bind(texts(&settlement.released))
-            .bind(task::State::Pending.on(task::Trigger::DependenciesMet)?.as_str())
-            .execute(&mut *conn)
-            .await?;
-    }
-    end_tasks(conn, &settlement.skipped, task::State::Skipped).await?;
-    end_tasks(conn, &settlement.cancelled, task::State::Cancelled).await
-}
-
 /// Ends tasks that are not final, and with them the attempts that run.
 async fn end_tasks(
     conn: &mut PgConnection,
@@ -272,7 +568,7 @@ async fn end_tasks(
     let ids = texts(ids);
     sqlx::query(
         "update tasks
-            set state = $2, due_at = null, holder = null, leased_until = null,
+            set state = $2, due_at = null, parked_on = null, holder = null, leased_until = null,
                 settled_at = clock_timestamp()
           where id = any($1)",
     )
@@ -294,27 +590,5 @@ pub(super) async fn end_running(conn: &mut PgConnection, tasks: &[String]) -> Re
     .bind(attempt::State::Running.on(attempt::Trigger::Cancelled)?.as_str())
     .execute(conn)
     .await?;
-    Ok(())
-}
-
-async fn write_build(
-    conn: &mut PgConnection,
-    id: BuildId,
-    settlement: &Settlement,
-) -> Result<(), Error> {
-    let tally = settlement.tally;
-    sqlx::query(include_str!("sql/progress_build.sql"))
-        .bind(id.to_string())
-        .bind(settlement.build.as_str())
-        .bind(settlement.stop.as_ref().map(|stop| &stop.code))
-        .bind(settlement.stop.as_ref().map(|stop| &stop.message))
-        .bind(settlement.build.is_final())
-        .bind(int(tally.completed))
-        .bind(int(tally.failed))
-        .bind(int(tally.skipped))
-        .bind(int(tally.cancelled))
-        .bind(int(tally.files))
-        .execute(conn)
-        .await?;
     Ok(())
 }

@@ -1,9 +1,13 @@
 //! Tasks: read, and claimed. See `settling.rs` for what becomes of a claim.
 
-use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 
 use super::{
-    rows::{Columns, int},
+    claiming::Claimed,
+    rows::{Columns, texts},
     *,
 };
 use crate::domain::{attempt, event::TaskRef, task};
@@ -60,6 +64,8 @@ fn read(row: &PgRow) -> Result<Task, Error> {
         depends_on,
         writes: row.json("writes")?,
         state: row.word("state")?,
+        cost: cost(row)?,
+        parked_on: row.word_if("parked_on")?,
         attempt: row.count("attempt")?,
         failures: row.count("failures")?,
         crashes: row.count("crashes")?,
@@ -92,51 +98,74 @@ pub(super) async fn attempts(pool: &PgPool, id: TaskId) -> Result<Vec<AttemptVie
         .collect()
 }
 
-pub(super) async fn claim(
-    pool: &PgPool,
-    id: TaskId,
-    holder: HolderId,
-    lease: Duration,
-) -> Result<Option<TaskClaim>, Error> {
-    // A job that comes twice costs this much and no lock.
-    let due = sqlx::query(
-        "select build_id from tasks
-          where id = $1 and state = 'ready' and due_at <= clock_timestamp()",
-    )
-    .bind(id.to_string())
-    .fetch_optional(pool)
-    .await?;
-    let Some(due) = due else { return Ok(None) };
+/// Claims what is next in the lane. Answers also with the deliveries whose turn has come by the
+/// events of the starts, and with a build that was passed over if there was nothing else.
+pub(super) async fn claim(pool: &PgPool, ask: &Ask) -> Result<Claimed<TaskClaim>, Error> {
     let mut tx = pool.begin().await?;
-    let Some(mut build) = lock::build(&mut tx, due.word("build_id")?).await? else {
-        return Ok(None);
-    };
-    let row = sqlx::query(include_str!("sql/claim_task.sql"))
-        .bind(id.to_string())
+    let mut picked = claiming::pick(&mut tx, Lane::Tasks, ask).await?;
+    if picked.ids.is_empty() {
+        // What was parked or let out is worth keeping.
+        tx.commit().await?;
+        return Ok(Claimed::nothing(picked.passed_over));
+    }
+    let rows = sqlx::query(include_str!("sql/claim_tasks.sql"))
+        .bind(&picked.ids)
         .bind(task::State::Ready.on(task::Trigger::Claimed)?.as_str())
-        .bind(holder.to_string())
-        .bind(secs(lease))
-        .fetch_optional(&mut *tx)
+        .bind(ask.holder.to_string())
+        .bind(secs(ask.lease))
+        .bind(attempt::State::Running.as_str())
+        .fetch_all(&mut *tx)
         .await?;
-    let Some(row) = row else { return Ok(None) };
-    let claim = read_claim(&row)?;
+    let specs = specs(&mut tx, &rows).await?;
+    let mut claims = Vec::with_capacity(rows.len());
+    let mut started: BTreeMap<BuildId, Vec<Event>> = BTreeMap::new();
+    for row in &rows {
+        let plan: PlanId = row.word("plan_id")?;
+        let claim = read_claim(row, specs.get(&plan).cloned().unwrap_or_default())?;
+        let named = TaskRef { id: claim.task, name: claim.name.clone() };
+        let event = Event::task_started(&named, row.try_get("description")?, claim.attempt);
+        started.entry(claim.build).or_default().push(event);
+        claims.push(claim);
+    }
+    let mut logs: Vec<_> = picked
+        .builds
+        .iter_mut()
+        .filter_map(|(id, build)| Some((build, started.get(id)?.as_slice())))
+        .collect();
+    let entered = events::append_each(&mut tx, &mut logs).await?;
+    let (ids, seqs): (Vec<_>, Vec<_>) =
+        logs.iter().map(|(build, _)| (build.id.to_string(), build.last_seq)).unzip();
     sqlx::query(
-        "insert into task_attempts (task_id, number, holder, state) values ($1, $2, $3, $4)",
+        "update builds b
+            set last_seq = u.last_seq, updated_at = clock_timestamp()
+           from unnest($1::text[], $2::bigint[]) as u (id, last_seq)
+          where b.id = u.id",
     )
-    .bind(id.to_string())
-    .bind(int(claim.attempt))
-    .bind(holder.to_string())
-    .bind(attempt::State::Running.as_str())
+    .bind(ids)
+    .bind(seqs)
     .execute(&mut *tx)
     .await?;
-    let named = TaskRef { id, name: claim.name.clone() };
-    let started = Event::task_started(&named, row.try_get("description")?, claim.attempt);
-    events::append(&mut tx, &mut build, &[started]).await?;
     tx.commit().await?;
-    Ok(Some(claim))
+    Ok(Claimed { claims, entered, passed_over: None })
 }
 
-fn read_claim(row: &PgRow) -> Result<TaskClaim, Error> {
+/// The specs of the plans of some tasks: read once for all tasks of a plan.
+async fn specs(
+    conn: &mut PgConnection,
+    rows: &[PgRow],
+) -> Result<BTreeMap<PlanId, Arc<Value>>, Error> {
+    let mut plans =
+        rows.iter().map(|row| row.word("plan_id")).collect::<Result<Vec<PlanId>, _>>()?;
+    plans.sort_unstable();
+    plans.dedup();
+    let rows = sqlx::query("select id, spec from plans where id = any($1)")
+        .bind(texts(plans))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| Ok((row.word("id")?, Arc::new(row.json("spec")?)))).collect()
+}
+
+fn read_claim(row: &PgRow, spec: Arc<Value>) -> Result<TaskClaim, Error> {
     Ok(TaskClaim {
         task: row.word("id")?,
         build: row.word("build_id")?,
@@ -149,6 +178,11 @@ fn read_claim(row: &PgRow) -> Result<TaskClaim, Error> {
         estimated_secs: row.count("estimated_secs")?,
         writes: row.json("writes")?,
         input: row.json("input")?,
-        spec: row.json("spec")?,
+        spec,
+        cost: cost(row)?,
     })
+}
+
+fn cost(row: &PgRow) -> Result<u32, sqlx::Error> {
+    Ok(u32::try_from(row.try_get::<i16, _>("cost")?).unwrap_or(1))
 }

@@ -1,6 +1,8 @@
--- All of $1 wait for one task fewer; those among $2 for none.
-update tasks
-   set waiting_on = waiting_on - 1,
-       state = case when id = any($2) then $3 else state end,
-       due_at = case when id = any($2) then clock_timestamp() else due_at end
- where id = any($1)
+-- Tasks wait for so many fewer; those that are given a rank wait for none.
+update tasks t
+   set waiting_on = waiting_on - u.by,
+       state = case when u.rank is null then t.state else $4 end,
+       rank = coalesce(u.rank, t.rank),
+       due_at = case when u.rank is null then t.due_at else clock_timestamp() end
+  from unnest($1::text[], $2::integer[], $3::float8[]) as u (id, by, rank)
+ where t.id = u.id

@@ -1,6 +1,6 @@
-select t.id, t.name, t.state, t.waiting_on
+-- Nobody else changes them: their build is locked.
+select d.on_task_id, t.id, t.build_id, t.name, t.state, t.waiting_on, t.cost::integer as cost
   from dependencies d
   join tasks t on t.id = d.task_id
- where d.on_task_id = $1
+ where d.on_task_id = any($1)
  order by t.id
-   for no key update of t

@@ -4,6 +4,7 @@ update builds
        stop_message = $4,
        cancelled = $5,
        due_at = null,
+       parked_on = null,
        holder = null,
        leased_until = null,
        settled_at = clock_timestamp(),

@@ -1,3 +1,6 @@
-insert into deliveries (tenant, build_id, endpoint_id, state, id, seq, kind, due_at)
-select $1, $2, $3, $4, id, seq, kind, clock_timestamp()
-  from unnest($5::text[], $6::bigint[], $7::text[]) as d (id, seq, kind)
+insert into deliveries
+  (id, tenant, build_id, endpoint_id, seq, kind, band, state, parked_on, rank, due_at)
+select id, tenant, build_id, endpoint_id, seq, kind, band, $8, $9, 0, clock_timestamp()
+  from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[],
+              $7::smallint[])
+    as d (id, tenant, build_id, endpoint_id, seq, kind, band)

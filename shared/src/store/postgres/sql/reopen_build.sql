@@ -2,6 +2,7 @@
 update builds
    set state = $2,
        due_at = case when $3 then clock_timestamp() end,
+       rank = coalesce($5, rank),
        plan_id = case when $3 then null else plan_id end,
        tasks = case when $3 then 0 else tasks end,
        completed = case when $3 then 0 else completed end,

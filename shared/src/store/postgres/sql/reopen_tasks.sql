@@ -8,12 +8,11 @@ with lost as (
    group by t.id
 )
 update tasks t
-   set state = case when lost.waiting_on = 0 then $3 else $2 end,
+   set state = $2,
        waiting_on = lost.waiting_on,
-       due_at = case when lost.waiting_on = 0 then clock_timestamp() end,
        failures = 0,
        crashes = 0,
        settled_at = null
   from lost
  where t.id = lost.id
-returning t.id, t.state, t.place
+returning t.id, t.waiting_on, t.place, t.cost::integer as cost

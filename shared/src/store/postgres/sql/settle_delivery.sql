@@ -1,6 +1,7 @@
 update deliveries
    set state = $3,
        due_at = clock_timestamp() + make_interval(secs => $4), -- null where the delivery is final
+       parked_on = case when $4 > 0 then 'time' end,
        holder = null,
        leased_until = null,
        failures = failures + $5,

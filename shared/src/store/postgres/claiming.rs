@@ -1,0 +1,416 @@
+//! What is claimed next: the head of a lane, let in by the gatekeeper.
+//!
+//! One claim of a lane is decided at a time, under the lane's row. Nothing here waits for anybody
+//! who holds a build: builds that are locked are passed over, so a claim and a settle never wait
+//! for each other in a circle.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
+
+use super::{
+    lock::{Contended, Locked},
+    rows::Columns,
+    *,
+};
+use crate::domain::{
+    limit::{Bucket, Entry, Gatekeeper, Running, Work},
+    rank,
+};
+
+/// How the three tables of leased work differ, for claims.
+struct Table {
+    name: &'static str,
+    ready: &'static str,
+    running: &'static str,
+    /// Expressions for what a limit may look at.
+    build: &'static str,
+    kind: &'static str,
+    key: &'static str,
+    cost: &'static str,
+    band: &'static str,
+}
+
+const fn table(lane: Lane) -> Table {
+    match lane {
+        Lane::Plans => Table {
+            name: "builds",
+            ready: "queued",
+            running: "planning",
+            build: "id",
+            kind: "''",
+            key: "limit_key",
+            cost: "1",
+            band: "priority",
+        },
+        Lane::Tasks => Table {
+            name: "tasks",
+            ready: "ready",
+            running: "in_progress",
+            build: "build_id",
+            kind: "operation",
+            key: "limit_key",
+            cost: "cost",
+            band: "band",
+        },
+        Lane::Deliveries => Table {
+            name: "deliveries",
+            ready: "pending",
+            running: "in_progress",
+            build: "build_id",
+            kind: "kind",
+            key: "endpoint_id",
+            cost: "1",
+            band: "band",
+        },
+    }
+}
+
+/// Due or parked work that one claim lets out at most, of each.
+const LET_OUT_MOST: i64 = 500;
+/// How often one claim looks for more after parking what it saw.
+const ROUNDS_MOST: usize = 16;
+
+/// The advisory lock of claims under limits that count all lanes together; `bflanes` in ASCII.
+const ALL_LANES: i64 = 0x0062_666c_616e_6573;
+
+/// What a claim may take: it is still to be written as claimed.
+#[derive(Debug, Default)]
+pub(super) struct Picked {
+    pub ids: Vec<String>,
+    /// The builds of what was picked, locked. Empty for deliveries, which need no lock.
+    pub builds: BTreeMap<BuildId, Locked>,
+    /// A build at the head of the lane that somebody else has locked, if nothing was picked.
+    pub passed_over: Option<BuildId>,
+}
+
+/// What a claim came to.
+#[derive(Debug)]
+pub(super) struct Claimed<T> {
+    pub claims: Vec<T>,
+    /// Deliveries whose turn has come by it.
+    pub entered: Vec<Job>,
+    pub passed_over: Option<BuildId>,
+}
+
+impl<T> Claimed<T> {
+    pub const fn nothing(passed_over: Option<BuildId>) -> Self {
+        Self { claims: Vec::new(), entered: Vec::new(), passed_over }
+    }
+}
+
+struct Candidate {
+    id: String,
+    build: BuildId,
+    tenant: String,
+    kind: String,
+    key: Option<String>,
+    cost: u32,
+    rank: f64,
+    band: u8,
+}
+
+impl Candidate {
+    fn work(&self) -> Work<'_> {
+        Work {
+            build: self.build,
+            tenant: &self.tenant,
+            kind: &self.kind,
+            key: self.key.as_deref(),
+            cost: self.cost,
+        }
+    }
+}
+
+/// Decides what a holder gets out of a lane, and parks what it may not have.
+pub(super) async fn pick(conn: &mut PgConnection, lane: Lane, ask: &Ask) -> Result<Picked, Error> {
+    let mut picked = Picked::default();
+    if ask.room == 0 {
+        return Ok(picked);
+    }
+    let mut virtual_time: f64 =
+        sqlx::query_scalar("select virtual_time from lanes where lane = $1 for update")
+            .bind(lane.as_str())
+            .fetch_one(&mut *conn)
+            .await?;
+    let rules = limits::rules(conn, lane).await?;
+    if rules.paused.contains(&Gate::Lane(lane)) {
+        return Ok(picked);
+    }
+    if rules.limits.iter().any(|limit| limit.lane.is_none()) {
+        // Counted over all lanes, so decided in one at a time.
+        sqlx::query("select pg_advisory_xact_lock($1)").bind(ALL_LANES).execute(&mut *conn).await?;
+    }
+    let table = table(lane);
+    let_out_due(conn, &table).await?;
+    let running = match rules.needs_running() {
+        Some(lanes) => running(conn, lanes).await?,
+        None => Vec::new(),
+    };
+    let buckets = limits::buckets(conn, &rules).await?;
+    let mut gate = Gatekeeper::new(
+        lane,
+        &rules.limits,
+        &rules.paused,
+        &running,
+        &buckets,
+        ask.room,
+        ask.slots,
+    );
+    let_out_parked(conn, lane, &table, &rules.parks, &gate).await?;
+
+    let mut parked = Vec::new();
+    let mut delayed = Vec::new();
+    let mut after = None;
+    'rounds: for _ in 0..ROUNDS_MOST {
+        let candidates = candidates(conn, &table, after, i64::from(ask.room) + 32).await?;
+        let Some(last) = candidates.last() else { break };
+        after = Some((last.rank, last.id.clone()));
+        let locked = lock_builds(conn, lane, &candidates, &mut picked).await?;
+        for candidate in candidates {
+            if !locked.contains(&candidate.build) {
+                picked.passed_over.get_or_insert(candidate.build);
+                continue;
+            }
+            match gate.judge(&candidate.work()) {
+                Entry::Admitted => {
+                    virtual_time = virtual_time.max(rank::tag(candidate.rank, candidate.band));
+                    picked.ids.push(candidate.id);
+                }
+                Entry::Parked(at) => parked.push((candidate.id, at)),
+                Entry::Delayed(by) => delayed.push((candidate.id, by)),
+                Entry::NoRoom => break 'rounds,
+            }
+        }
+    }
+    park(conn, lane, &table, &parked, &delayed).await?;
+    limits::spend(conn, &gate.buckets()).await?;
+    if !picked.ids.is_empty() {
+        picked.passed_over = None;
+        sqlx::query("update lanes set virtual_time = $2 where lane = $1 and virtual_time < $2")
+            .bind(lane.as_str())
+            .bind(virtual_time)
+            .execute(conn)
+            .await?;
+    }
+    Ok(picked)
+}
+
+/// The builds among those of the candidates that one may claim from. Locks them where that is
+/// needed.
+async fn lock_builds(
+    conn: &mut PgConnection,
+    lane: Lane,
+    candidates: &[Candidate],
+    picked: &mut Picked,
+) -> Result<BTreeSet<BuildId>, Error> {
+    let mut ids: Vec<BuildId> = candidates.iter().map(|candidate| candidate.build).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    if lane == Lane::Deliveries {
+        // Their own rows are locked already.
+        return Ok(ids.into_iter().collect());
+    }
+    let new: Vec<BuildId> =
+        ids.iter().copied().filter(|id| !picked.builds.contains_key(id)).collect();
+    if !new.is_empty() {
+        picked.builds.extend(lock::builds(conn, &new, Contended::Skip).await?);
+    }
+    Ok(ids.into_iter().filter(|id| picked.builds.contains_key(id)).collect())
+}
+
+async fn candidates(
+    conn: &mut PgConnection,
+    table: &Table,
+    after: Option<(f64, String)>,
+    most: i64,
+) -> Result<Vec<Candidate>, Error> {
+    let Table { name, ready, build, kind, key, cost, band, .. } = table;
+    // Deliveries have no lock but their own.
+    let lock = if *name == "deliveries" { "for no key update skip locked" } else { "" };
+    let sql = format!(
+        "select id, {build} as build, tenant, {kind} as kind, {key} as key,
+                {cost}::integer as cost, rank, {band} as band
+           from {name}
+          where state = '{ready}'
+            and parked_on is null
+            and (rank, id) > ($1, $2)
+          order by rank, id
+          limit $3
+          {lock}"
+    );
+    let (rank, id) = after.unwrap_or((f64::NEG_INFINITY, String::new()));
+    let rows =
+        sqlx::query(AssertSqlSafe(sql)).bind(rank).bind(id).bind(most).fetch_all(conn).await?;
+    rows.iter().map(read_candidate).collect()
+}
+
+fn read_candidate(row: &PgRow) -> Result<Candidate, Error> {
+    Ok(Candidate {
+        id: row.try_get("id")?,
+        build: row.word("build")?,
+        tenant: row.try_get("tenant")?,
+        kind: row.try_get("kind")?,
+        key: row.try_get("key")?,
+        cost: row.count("cost")?,
+        rank: row.try_get("rank")?,
+        band: u8::try_from(row.try_get::<i16, _>("band")?).unwrap_or(u8::MAX),
+    })
+}
+
+/// What is leased in some lanes, as many of a sort as there are.
+async fn running(conn: &mut PgConnection, lanes: &[Lane]) -> Result<Vec<Running>, Error> {
+    let mut running = Vec::new();
+    for &lane in lanes {
+        let Table { name, running: state, kind, key, cost, .. } = table(lane);
+        let sql = format!(
+            "select tenant, {kind} as kind, {key} as key, sum({cost})::integer as cost
+               from {name}
+              where state = '{state}'
+              group by 1, 2, 3"
+        );
+        for row in sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut *conn).await? {
+            running.push(Running {
+                lane,
+                tenant: row.try_get("tenant")?,
+                kind: row.try_get("kind")?,
+                key: row.try_get("key")?,
+                cost: row.count("cost")?,
+            });
+        }
+    }
+    Ok(running)
+}
+
+/// Lets work out whose time has come.
+async fn let_out_due(conn: &mut PgConnection, table: &Table) -> Result<(), Error> {
+    let name = table.name;
+    let sql = format!(
+        "update {name}
+            set parked_on = null
+          where id in (
+            select id
+              from {name}
+             where parked_on = 'time' and due_at <= clock_timestamp()
+             order by due_at
+             limit $1
+               for no key update skip locked
+          )"
+    );
+    sqlx::query(AssertSqlSafe(sql)).bind(LET_OUT_MOST).execute(conn).await?;
+    Ok(())
+}
+
+/// Lets work out at the gates where there is room, in the order of its ranks, and forgets gates at
+/// which nothing is parked.
+async fn let_out_parked(
+    conn: &mut PgConnection,
+    lane: Lane,
+    table: &Table,
+    parks: &[Gate],
+    gate: &Gatekeeper<'_>,
+) -> Result<(), Error> {
+    let open: Vec<(String, i64)> = parks
+        .iter()
+        .map(|at| (at.to_string(), i64::from(gate.room_at(at)).min(LET_OUT_MOST)))
+        .filter(|(_, room)| 0 < *room)
+        .collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    let name = table.name;
+    let (gates, rooms): (Vec<_>, Vec<_>) = open.into_iter().unzip();
+    let sql = format!(
+        "update {name}
+            set parked_on = null
+          where id in (
+            select parked.id
+              from unnest($1::text[], $2::bigint[]) as g (gate, room)
+             cross join lateral (
+               select id
+                 from {name}
+                where parked_on = g.gate
+                order by rank
+                limit g.room
+                  for no key update skip locked
+             ) parked
+          )"
+    );
+    sqlx::query(AssertSqlSafe(sql)).bind(&gates).bind(rooms).execute(&mut *conn).await?;
+    let sql = format!(
+        "delete from parks p
+          where lane = $1
+            and gate = any($2)
+            and not exists (select 1 from {name} where parked_on = p.gate)"
+    );
+    sqlx::query(AssertSqlSafe(sql)).bind(lane.as_str()).bind(gates).execute(conn).await?;
+    Ok(())
+}
+
+async fn park(
+    conn: &mut PgConnection,
+    lane: Lane,
+    table: &Table,
+    parked: &[(String, Gate)],
+    delayed: &[(String, Duration)],
+) -> Result<(), Error> {
+    let Table { name, ready, .. } = table;
+    if !parked.is_empty() {
+        let sql = format!(
+            "update {name} w
+                set parked_on = u.gate
+               from unnest($1::text[], $2::text[]) as u (id, gate)
+              where w.id = u.id and w.state = '{ready}'"
+        );
+        let (ids, gates): (Vec<_>, Vec<_>) =
+            parked.iter().map(|(id, gate)| (id, gate.to_string())).unzip();
+        sqlx::query(AssertSqlSafe(sql)).bind(ids).bind(&gates).execute(&mut *conn).await?;
+        sqlx::query(
+            "insert into parks (lane, gate)
+             select distinct $1, gate from unnest($2::text[]) as u (gate)
+             on conflict do nothing",
+        )
+        .bind(lane.as_str())
+        .bind(gates)
+        .execute(&mut *conn)
+        .await?;
+    }
+    if !delayed.is_empty() {
+        let sql = format!(
+            "update {name} w
+                set parked_on = 'time',
+                    due_at = clock_timestamp() + make_interval(secs => u.secs)
+               from unnest($1::text[], $2::float8[]) as u (id, secs)
+              where w.id = u.id and w.state = '{ready}'"
+        );
+        let (ids, waits): (Vec<_>, Vec<_>) = delayed.iter().map(|(id, by)| (id, secs(*by))).unzip();
+        sqlx::query(AssertSqlSafe(sql)).bind(ids).bind(waits).execute(conn).await?;
+    }
+    Ok(())
+}
+
+/// Whether work of a lane waits at a gate that the end of other work may open.
+pub(super) async fn is_parked(conn: &mut PgConnection, lane: Lane) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar("select exists (select 1 from parks where lane = $1)")
+        .bind(lane.as_str())
+        .fetch_one(conn)
+        .await?)
+}
+
+/// Waits until nobody holds a build, without holding anything.
+pub(super) async fn wait_for(pool: &PgPool, build: BuildId) -> Result<(), Error> {
+    let mut tx = pool.begin().await?;
+    lock::build(&mut tx, build).await?;
+    tx.rollback().await?;
+    Ok(())
+}
+
+/// Rates that lie in the past: how much of each is there again.
+pub(super) fn bucket(row: &PgRow) -> Result<Bucket, Error> {
+    Ok(Bucket {
+        limit: row.try_get("limit_name")?,
+        value: row.try_get("value")?,
+        tokens: row.try_get("tokens")?,
+        age: Duration::try_from_secs_f64(row.try_get("age_secs")?).unwrap_or(Duration::ZERO),
+    })
+}

@@ -1,0 +1,83 @@
+//! Where work enters its lane: it is given a rank when it becomes ready. See `domain/rank.rs`.
+
+use std::collections::BTreeMap;
+
+use sqlx::{PgConnection, Row};
+
+use super::*;
+use crate::domain::rank;
+
+/// A tenant at a priority.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Flow {
+    pub tenant: String,
+    pub priority: i16,
+}
+
+impl Flow {
+    fn band(&self) -> u8 {
+        // Written from a byte; see `Brief::priority`.
+        u8::try_from(self.priority).unwrap_or(u8::MAX)
+    }
+}
+
+/// Where work stands in its lane that enters it now: for each flow, in the order of its costs.
+/// Locks the flows until the transaction ends: to be asked for last, and once.
+pub(super) async fn ranks(
+    conn: &mut PgConnection,
+    lane: Lane,
+    entering: &BTreeMap<Flow, Vec<u32>>,
+) -> Result<BTreeMap<Flow, Vec<f64>>, Error> {
+    if entering.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let units = |costs: &Vec<u32>| costs.iter().map(|&cost| f64::from(cost.max(1))).sum::<f64>();
+    let rows = sqlx::query(include_str!("sql/enter_flows.sql"))
+        .bind(lane.as_str())
+        .bind(entering.keys().map(|flow| flow.tenant.as_str()).collect::<Vec<_>>())
+        .bind(entering.keys().map(|flow| flow.priority).collect::<Vec<_>>())
+        .bind(entering.values().map(units).collect::<Vec<_>>())
+        .fetch_all(conn)
+        .await?;
+    let mut ranks = BTreeMap::new();
+    for row in rows {
+        let flow = Flow { tenant: row.try_get("tenant")?, priority: row.try_get("priority")? };
+        let (last, weight): (f64, f64) = (row.try_get("last")?, row.try_get("weight")?);
+        let Some(costs) = entering.get(&flow) else { continue };
+        let first = last - units(costs) / weight;
+        let (tags, _) = rank::tags(first, first, weight, costs);
+        let band = flow.band();
+        ranks.insert(flow, tags.into_iter().map(|tag| rank::rank(tag, band)).collect());
+    }
+    Ok(ranks)
+}
+
+/// The rank of one piece of work of cost 1.
+pub(super) async fn rank_of_one(
+    conn: &mut PgConnection,
+    lane: Lane,
+    flow: Flow,
+) -> Result<f64, Error> {
+    let ranks = ranks(conn, lane, &BTreeMap::from([(flow, vec![1])])).await?;
+    Ok(ranks.into_values().flatten().next().unwrap_or_default())
+}
+
+/// How long until the next work that waits for its time is due.
+pub(super) async fn next_due(pool: &PgPool, lane: Lane) -> Result<Option<Duration>, Error> {
+    let sql = match lane {
+        Lane::Plans => {
+            "select extract(epoch from min(due_at) - clock_timestamp())::float8
+                          from builds where parked_on = 'time'"
+        }
+        Lane::Tasks => {
+            "select extract(epoch from min(due_at) - clock_timestamp())::float8
+                          from tasks where parked_on = 'time'"
+        }
+        Lane::Deliveries => {
+            "select extract(epoch from min(due_at) - clock_timestamp())::float8
+                               from deliveries where parked_on = 'time'"
+        }
+    };
+    let secs: Option<f64> = sqlx::query_scalar(sql).fetch_one(pool).await?;
+    Ok(secs.map(|secs| Duration::try_from_secs_f64(secs).unwrap_or(Duration::ZERO)))
+}
