@@ -9,12 +9,12 @@ use super::{
 };
 use crate::domain::{build, task::Phase};
 
-pub(super) async fn submit(pool: &PgPool, new: &NewBuild) -> Result<Submitted, Error> {
-    let mut tx = pool.begin().await?;
+pub(super) async fn submit(db: &Db, new: &NewBuild) -> Result<Submitted, Error> {
+    let mut tx = db.pool.begin().await?;
     let id = new.id.to_string();
     let priority = new.brief.priority.into();
     let flow = queueing::Flow { tenant: new.tenant.clone(), priority };
-    let rank = queueing::rank_of_one(&mut tx, Lane::Plans, flow).await?;
+    let rank = db.flows.rank_of_one(Lane::Plans, flow).await?;
     let inserted = sqlx::query(include_str!("sql/insert_build.sql"))
         .bind(&id)
         .bind(&new.tenant)

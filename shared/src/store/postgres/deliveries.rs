@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 use super::{
     claiming::Claimed,
     leases::Held,
-    queueing::Flow,
+    queueing::{Flow, Flows},
     rows::{Columns, document, int, page},
     *,
 };
@@ -62,13 +62,13 @@ fn read_claim(row: &PgRow) -> Result<DeliveryClaim, Error> {
 
 /// Answers with what may be claimed by it.
 pub(super) async fn settle(
-    pool: &PgPool,
+    db: &Db,
     id: DeliveryId,
     held: Held,
     end: End<'_>,
     law: (&Policy, Jitter),
 ) -> Result<Vec<Job>, Error> {
-    let mut tx = pool.begin().await?;
+    let mut tx = db.pool.begin().await?;
     // Under the build's lock, so that an event which is written meanwhile sees whose turn it is.
     let build = lock_build_of(&mut tx, id).await?.ok_or(Error::Fenced)?;
     let row = sqlx::query(
@@ -91,7 +91,7 @@ pub(super) async fn settle(
     let mut entered = match judged.due_in {
         Some(Duration::ZERO) => vec![Job::Delivery(id)],
         Some(_) => Vec::new(),
-        None => enter_next(&mut tx, id, build.flow()).await?,
+        None => enter_next(&mut tx, &db.flows, id, build.flow()).await?,
     };
     if entered.is_empty() && claiming::is_parked(&mut tx, Lane::Deliveries).await? {
         entered.push(Job::Delivery(id));
@@ -221,13 +221,15 @@ async fn write(
 /// Lets deliveries be claimed if it is their turn; answers with those.
 pub(super) async fn enter_turns(
     conn: &mut PgConnection,
+    flows: &Flows,
     firsts: Vec<(DeliveryId, Flow)>,
 ) -> Result<Vec<Job>, Error> {
     let mut entering: BTreeMap<Flow, Vec<u32>> = BTreeMap::new();
     for (_, flow) in &firsts {
         entering.entry(flow.clone()).or_default().push(1);
     }
-    let mut ranks: BTreeMap<Flow, _> = queueing::ranks(conn, Lane::Deliveries, &entering)
+    let mut ranks: BTreeMap<Flow, _> = flows
+        .ranks(Lane::Deliveries, &entering)
         .await?
         .into_iter()
         .map(|(flow, ranks)| (flow, ranks.into_iter()))
@@ -247,6 +249,7 @@ pub(super) async fn enter_turns(
 /// Lets the delivery be claimed whose turn it is once `done` is final.
 async fn enter_next(
     conn: &mut PgConnection,
+    flows: &Flows,
     done: DeliveryId,
     flow: Flow,
 ) -> Result<Vec<Job>, Error> {
@@ -262,17 +265,14 @@ async fn enter_next(
     .fetch_optional(&mut *conn)
     .await?;
     match next {
-        Some(row) => enter_turns(conn, vec![(row.word("id")?, flow)]).await,
+        Some(row) => enter_turns(conn, flows, vec![(row.word("id")?, flow)]).await,
         None => Ok(Vec::new()),
     }
 }
 
 /// Answers also with what may be claimed by it.
-pub(super) async fn redeliver(
-    pool: &PgPool,
-    id: DeliveryId,
-) -> Result<(Delivery, Vec<Job>), Error> {
-    let mut tx = pool.begin().await?;
+pub(super) async fn redeliver(db: &Db, id: DeliveryId) -> Result<(Delivery, Vec<Job>), Error> {
+    let mut tx = db.pool.begin().await?;
     let build = lock_build_of(&mut tx, id).await?.ok_or_else(|| Error::not_found(id))?;
     let state = view(&mut tx, id).await?.state.on(Trigger::Redelivered).map_err(|illegal| {
         Error::conflict("delivery_not_final", format!("the delivery is {}", illegal.state))
@@ -287,7 +287,7 @@ pub(super) async fn redeliver(
     .bind(state.as_str())
     .execute(&mut *tx)
     .await?;
-    let entered = enter_turns(&mut tx, vec![(id, build.flow())]).await?;
+    let entered = enter_turns(&mut tx, &db.flows, vec![(id, build.flow())]).await?;
     let view = view(&mut tx, id).await?;
     tx.commit().await?;
     Ok((view, entered))

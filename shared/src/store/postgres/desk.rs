@@ -35,9 +35,9 @@ impl std::fmt::Debug for Desk {
 
 impl Desk {
     #[expect(clippy::disallowed_methods, reason = "the handle that owns it aborts it when dropped")]
-    pub(super) fn open(pool: PgPool, bell: Bell) -> Self {
+    pub(super) fn open(db: Db) -> Self {
         let (door, inbox) = mpsc::channel(WAITING_MOST);
-        let clerk = AbortOnDropHandle::new(tokio::spawn(work(pool, bell, inbox)));
+        let clerk = AbortOnDropHandle::new(tokio::spawn(work(db, inbox)));
         Self { door, _clerk: Arc::new(clerk) }
     }
 
@@ -55,12 +55,12 @@ impl Desk {
 #[error("the store is being closed")]
 struct Closed;
 
-async fn work(pool: PgPool, bell: Bell, mut inbox: mpsc::Receiver<Waiting>) {
+async fn work(db: Db, mut inbox: mpsc::Receiver<Waiting>) {
     let mut waiting = Vec::with_capacity(COMMIT_MOST);
     while 0 < inbox.recv_many(&mut waiting, COMMIT_MOST).await {
         let (ended, answers): (Vec<_>, Vec<_>) =
             waiting.drain(..).map(|waiting| (waiting.ended, waiting.answer)).unzip();
-        match again(|| settling::settle_all(&pool, &ended, &bell)).await {
+        match again(|| settling::settle_all(&db, &ended)).await {
             Ok(settled) => {
                 for (answer, settled) in answers.into_iter().zip(settled) {
                     // Whoever does not wait any more may have lost the lease meanwhile.
@@ -77,7 +77,7 @@ async fn work(pool: PgPool, bell: Bell, mut inbox: mpsc::Receiver<Waiting>) {
                 // One of them may be to blame: each for itself.
                 tracing::debug!(%error, together = ended.len(), "settling one by one");
                 for (ended, answer) in ended.into_iter().zip(answers) {
-                    let settled = again(|| settling::settle(&pool, ended.clone(), &bell)).await;
+                    let settled = again(|| settling::settle(&db, ended.clone())).await;
                     answer.send(settled).ok();
                 }
             }

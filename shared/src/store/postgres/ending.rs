@@ -4,6 +4,7 @@ use sqlx::{PgConnection, Row};
 
 use super::{
     lock::Locked,
+    queueing::Flows,
     rows::{Columns, int, texts},
     *,
 };
@@ -14,8 +15,8 @@ use crate::domain::{
     plan, task,
 };
 
-pub(super) async fn cancel(pool: &PgPool, id: BuildId, bell: &Bell) -> Result<Build, Error> {
-    let mut tx = pool.begin().await?;
+pub(super) async fn cancel(db: &Db, id: BuildId) -> Result<Build, Error> {
+    let mut tx = db.pool.begin().await?;
     let mut build = lock::build(&mut tx, id).await?.ok_or_else(|| Error::not_found(id))?;
     if build.state == build::State::Cancelled {
         return builds::view(&mut tx, id).await;
@@ -28,39 +29,35 @@ pub(super) async fn cancel(pool: &PgPool, id: BuildId, bell: &Bell) -> Result<Bu
     let open = end(&mut tx, &mut build, build::Trigger::Cancelled, &stop).await?;
     let mut told: Vec<_> = open.iter().map(Event::task_cancelled).collect();
     told.push(Event::build_cancelled(build.tally));
-    let entered = events::append(&mut tx, &mut build, &told).await?;
+    let entered = events::append(&mut tx, &db.flows, &mut build, &told).await?;
     let view = builds::view(&mut tx, id).await?;
     tx.commit().await?;
-    bell.ring(entered);
-    bell.recall(id);
+    db.bell.ring(entered);
+    db.bell.recall(id);
     Ok(view)
 }
 
-pub(super) async fn reject(
-    pool: &PgPool,
-    id: PlanId,
-    code: &str,
-    reason: &str,
-    bell: &Bell,
-) -> Result<Build, Error> {
-    let mut tx = pool.begin().await?;
+pub(super) async fn reject(db: &Db, id: PlanId, code: &str, reason: &str) -> Result<Build, Error> {
+    let mut tx = db.pool.begin().await?;
     let mut build = plans::lock_proposed(&mut tx, id).await?;
-    let entered = reject_locked(&mut tx, &mut build, id, &Stop::new(code, reason)).await?;
+    let entered =
+        reject_locked(&mut tx, &db.flows, &mut build, id, &Stop::new(code, reason)).await?;
     let view = builds::view(&mut tx, build.id).await?;
     tx.commit().await?;
-    bell.ring(entered);
+    db.bell.ring(entered);
     Ok(view)
 }
 
 async fn reject_locked(
     conn: &mut PgConnection,
+    flows: &Flows,
     build: &mut Locked,
     plan: PlanId,
     stop: &Stop,
 ) -> Result<Vec<Job>, Error> {
     end(conn, build, build::Trigger::PlanRejected, stop).await?;
     let told = [Event::plan_rejected(plan, &stop.message), Event::build_failed(stop, build.tally)];
-    events::append(conn, build, &told).await
+    events::append(conn, flows, build, &told).await
 }
 
 /// Ends a build with all that is open in it: tasks and attempts are cancelled, a proposed plan is
@@ -122,25 +119,22 @@ async fn cancel_tasks(conn: &mut PgConnection, build: &str) -> Result<Vec<TaskRe
     Ok(open)
 }
 
-pub(super) async fn end_overdue(pool: &PgPool, limit: u32, bell: &Bell) -> Result<u32, Error> {
-    let rows =
-        sqlx::query(include_str!("sql/overdue.sql")).bind(i64::from(limit)).fetch_all(pool).await?;
+pub(super) async fn end_overdue(db: &Db, limit: u32) -> Result<u32, Error> {
+    let rows = sqlx::query(include_str!("sql/overdue.sql"))
+        .bind(i64::from(limit))
+        .fetch_all(&db.pool)
+        .await?;
     let mut ended = 0;
     for row in rows {
         let (build, plan) = (row.word("build_id")?, row.word_if("plan_id")?);
-        ended += u32::from(again(|| end_one(pool, build, plan, bell)).await?);
+        ended += u32::from(again(|| end_one(db, build, plan)).await?);
     }
     Ok(ended)
 }
 
 /// Ends a build that was seen to be overdue, if it still is: because of a plan, or of its deadline.
-async fn end_one(
-    pool: &PgPool,
-    id: BuildId,
-    plan: Option<PlanId>,
-    bell: &Bell,
-) -> Result<bool, Error> {
-    let mut tx = pool.begin().await?;
+async fn end_one(db: &Db, id: BuildId, plan: Option<PlanId>) -> Result<bool, Error> {
+    let mut tx = db.pool.begin().await?;
     let Some(mut build) = lock::build(&mut tx, id).await? else { return Ok(false) };
     let overdue = match plan {
         Some(plan) => sqlx::query(
@@ -160,16 +154,16 @@ async fn end_one(
     let entered = if let Some(plan) = plan {
         // The wording is that of the requirements (S2-57).
         let stop = Stop::new("plan_not_approved", "Plan not approved within timeout period");
-        reject_locked(&mut tx, &mut build, plan, &stop).await?
+        reject_locked(&mut tx, &db.flows, &mut build, plan, &stop).await?
     } else {
         let stop = Stop::new("deadline_passed", "the build took longer than its deadline allowed");
         let open = end(&mut tx, &mut build, build::Trigger::DeadlinePassed, &stop).await?;
         let mut told: Vec<_> = open.iter().map(Event::task_cancelled).collect();
         told.push(Event::build_failed(&stop, build.tally));
-        events::append(&mut tx, &mut build, &told).await?
+        events::append(&mut tx, &db.flows, &mut build, &told).await?
     };
     tx.commit().await?;
-    bell.ring(entered);
-    bell.recall(id);
+    db.bell.ring(entered);
+    db.bell.recall(id);
     Ok(true)
 }

@@ -6,6 +6,7 @@ use sqlx::{PgConnection, Row, postgres::PgRow};
 
 use super::{
     lock::Locked,
+    queueing::Flows,
     rows::{Columns, document, texts},
     *,
 };
@@ -21,13 +22,14 @@ use crate::{
 /// Writes events of one build down and moves its log on; see `append_each`.
 pub(super) async fn append(
     conn: &mut PgConnection,
+    flows: &Flows,
     build: &mut Locked,
     events: &[Event],
 ) -> Result<Vec<Job>, Error> {
     if events.is_empty() {
         return Ok(Vec::new());
     }
-    let entered = append_each(conn, &mut [(build, events)]).await?;
+    let entered = append_each(conn, flows, &mut [(build, events)]).await?;
     sqlx::query("update builds set last_seq = $2, updated_at = clock_timestamp() where id = $1")
         .bind(build.id.to_string())
         .bind(build.last_seq)
@@ -41,6 +43,7 @@ pub(super) async fn append(
 /// the deliveries whose turn it is.
 pub(super) async fn append_each(
     conn: &mut PgConnection,
+    flows: &Flows,
     logs: &mut [(&mut Locked, &[Event])],
 ) -> Result<Vec<Job>, Error> {
     let mut builds = Vec::new();
@@ -74,12 +77,13 @@ pub(super) async fn append_each(
     .bind(data)
     .execute(&mut *conn)
     .await?;
-    tell(conn, logs).await
+    tell(conn, flows, logs).await
 }
 
 /// Makes the deliveries of events that were just written.
 async fn tell(
     conn: &mut PgConnection,
+    flows: &Flows,
     logs: &[(&mut Locked, &[Event])],
 ) -> Result<Vec<Job>, Error> {
     let heard: BTreeMap<BuildId, (&Locked, &[Event])> = logs
@@ -103,7 +107,7 @@ async fn tell(
         let Some((build, events)) = heard.get(&endpoint.word("build_id")?) else { continue };
         made.add(build, id, events, &wanted);
     }
-    made.write(conn).await
+    made.write(conn, flows).await
 }
 
 /// Deliveries in the making, by column.
@@ -142,7 +146,7 @@ impl Made {
         }
     }
 
-    async fn write(self, conn: &mut PgConnection) -> Result<Vec<Job>, Error> {
+    async fn write(self, conn: &mut PgConnection, flows: &Flows) -> Result<Vec<Job>, Error> {
         if self.ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -158,7 +162,7 @@ impl Made {
             .bind(Gate::Turn.to_string())
             .execute(&mut *conn)
             .await?;
-        deliveries::enter_turns(conn, self.firsts).await
+        deliveries::enter_turns(conn, flows, self.firsts).await
     }
 }
 

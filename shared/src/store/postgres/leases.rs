@@ -79,21 +79,19 @@ const fn extending(lane: Lane) -> &'static str {
     }
 }
 
-pub(super) async fn give_back(pool: &PgPool, fence: Fence, bell: &Bell) -> Result<(), Error> {
+pub(super) async fn give_back(db: &Db, fence: Fence) -> Result<(), Error> {
     let held = Held::by_claim(fence.attempt);
     // Nothing is judged where nothing failed, so any law will do.
     let law = (&Policy::WORK, Jitter::NONE);
     match fence.job {
         Job::Plan(id) => {
-            planning::give_back(pool, id, fence.attempt).await?;
-            bell.ring([fence.job]);
+            planning::give_back(&db.pool, id, fence.attempt).await?;
+            db.bell.ring([fence.job]);
             Ok(())
         }
-        Job::Task(id) => {
-            settling::settle(pool, ended(id, held, Outcome::GivenBack, law), bell).await
-        }
+        Job::Task(id) => settling::settle(db, ended(id, held, Outcome::GivenBack, law)).await,
         Job::Delivery(id) => {
-            bell.ring(deliveries::settle(pool, id, held, deliveries::End::GivenBack, law).await?);
+            db.bell.ring(deliveries::settle(db, id, held, deliveries::End::GivenBack, law).await?);
             Ok(())
         }
     }
@@ -131,23 +129,22 @@ pub(super) async fn lapse_all(pool: &PgPool) -> Result<u64, Error> {
 }
 
 pub(super) async fn settle_lost(
-    pool: &PgPool,
+    db: &Db,
     fence: Fence,
     law: (&Policy, Jitter),
-    bell: &Bell,
 ) -> Result<(), Error> {
     let held = Held::by_nobody(fence.attempt);
     match fence.job {
         Job::Plan(id) => {
-            bell.ring(planning::settle(pool, id, held, &Failure::lost(), law).await?);
+            db.bell.ring(planning::settle(db, id, held, &Failure::lost(), law).await?);
             Ok(())
         }
         Job::Task(id) => {
             let outcome = Outcome::Failed(Failure::lost());
-            settling::settle(pool, ended(id, held, outcome, law), bell).await
+            settling::settle(db, ended(id, held, outcome, law)).await
         }
         Job::Delivery(id) => {
-            bell.ring(deliveries::settle(pool, id, held, deliveries::End::Lost, law).await?);
+            db.bell.ring(deliveries::settle(db, id, held, deliveries::End::Lost, law).await?);
             Ok(())
         }
     }

@@ -33,21 +33,30 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use self::{claiming::Claimed, desk::Desk, settling::Ended};
+use self::{claiming::Claimed, desk::Desk, queueing::Flows, settling::Ended};
 use super::*;
 use crate::draw;
 
 /// A pool of connections to one database.
 #[derive(Debug, Clone)]
 pub struct Postgres {
-    pool: PgPool,
-    bell: Bell,
+    db: Db,
     desk: Desk,
 }
 
+/// What verbs need; cheap to clone.
+#[derive(Debug, Clone)]
+struct Db {
+    pool: PgPool,
+    flows: Flows,
+    bell: Bell,
+}
+
 /// More would wait for each other's locks rather than for work. A server of 100 connections, which
-/// is what Postgres allows unless told otherwise, serves twelve programs: three of each.
+/// is what Postgres allows unless told otherwise, serves ten programs.
 const CONNECTIONS_MAX: u32 = 8;
+/// Giving ranks takes a moment and waits for nobody.
+const FLOW_CONNECTIONS_MAX: u32 = 2;
 /// What a burst has opened is given back soon, for other programs and for people with a psql.
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -62,12 +71,28 @@ impl Postgres {
         let options = PgConnectOptions::from_str(url).map_err(OpenError::Connect)?.options([
             ("statement_timeout", STATEMENT_TIMEOUT),
             ("idle_in_transaction_session_timeout", IDLE_TIMEOUT),
+            // Every statement has its index, and the tables change faster than statistics about
+            // them: plans that follow the statistics fall back to reading whole tables.
+            ("plan_cache_mode", "force_generic_plan"),
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+            // It would set in for the price that is put on reading a whole table, however small.
+            ("jit", "off"),
         ]);
+        let flows = options.clone().options([("synchronous_commit", "off")]);
+        let flows = Flows(
+            PgPoolOptions::new()
+                .max_connections(FLOW_CONNECTIONS_MAX)
+                .min_connections(0)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .idle_timeout(IDLE_CONNECTION)
+                .connect_lazy_with(flows),
+        );
         let pool = Self::connect(options).await.map_err(OpenError::Connect)?;
         sqlx::migrate!("../migrations/postgres").run(&pool).await.map_err(OpenError::Migrate)?;
-        let bell = Bell::default();
-        let desk = Desk::open(pool.clone(), bell.clone());
-        Ok(Self { pool, bell, desk })
+        let db = Db { pool, flows, bell: Bell::default() };
+        Ok(Self { desk: Desk::open(db.clone()), db })
     }
 
     /// Claims, rings for what came of it, and waits once for whoever is in the way of everything.
@@ -77,20 +102,24 @@ impl Postgres {
     {
         let mut claimed = again(&claim).await?;
         if let (true, Some(build)) = (claimed.claims.is_empty(), claimed.passed_over) {
-            claiming::wait_for(&self.pool, build).await?;
+            claiming::wait_for(&self.db.pool, build).await?;
             claimed = again(&claim).await?;
         }
-        self.bell.ring(claimed.entered);
+        self.db.bell.ring(claimed.entered);
         Ok(claimed.claims)
     }
 
     /// A gate may have opened, in any lane. What the wake-ups name need not exist.
     fn look_again(&self) {
-        self.bell.ring([Job::Plan(draw::id()), Job::Task(draw::id()), Job::Delivery(draw::id())]);
+        self.db.bell.ring([
+            Job::Plan(draw::id()),
+            Job::Task(draw::id()),
+            Job::Delivery(draw::id()),
+        ]);
     }
 
     fn rings<T>(&self, (answer, claimable): (T, Vec<Job>)) -> T {
-        self.bell.ring(claimable);
+        self.db.bell.ring(claimable);
         answer
     }
 
@@ -145,49 +174,49 @@ fn secs(duration: Duration) -> f64 {
 #[async_trait]
 impl Store for Postgres {
     async fn ping(&self) -> Result<(), Error> {
-        sqlx::query("select 1").execute(&self.pool).await?;
+        sqlx::query("select 1").execute(&self.db.pool).await?;
         Ok(())
     }
 
     async fn submit(&self, new: NewBuild) -> Result<Submitted, Error> {
-        let submitted = again(|| builds::submit(&self.pool, &new)).await?;
+        let submitted = again(|| builds::submit(&self.db, &new)).await?;
         if let Submitted::New(build) = &submitted {
-            self.bell.ring([Job::Plan(build.id)]);
+            self.db.bell.ring([Job::Plan(build.id)]);
         }
         Ok(submitted)
     }
 
     async fn build(&self, id: BuildId) -> Result<Build, Error> {
-        builds::view(&mut *self.pool.acquire().await?, id).await
+        builds::view(&mut *self.db.pool.acquire().await?, id).await
     }
 
     async fn builds(&self, wanted: &BuildsWanted) -> Result<Page<Build>, Error> {
-        builds::list(&self.pool, wanted).await
+        builds::list(&self.db.pool, wanted).await
     }
 
     async fn cancel_build(&self, id: BuildId) -> Result<Build, Error> {
-        again(|| ending::cancel(&self.pool, id, &self.bell)).await
+        again(|| ending::cancel(&self.db, id)).await
     }
 
     async fn retry_build(&self, id: BuildId) -> Result<Build, Error> {
-        again(|| retrying::retry(&self.pool, id)).await.map(|done| self.rings(done))
+        again(|| retrying::retry(&self.db, id)).await.map(|done| self.rings(done))
     }
 
     async fn approve_plan(&self, id: PlanId) -> Result<Build, Error> {
-        again(|| plans::approve(&self.pool, id)).await.map(|done| self.rings(done))
+        again(|| plans::approve(&self.db, id)).await.map(|done| self.rings(done))
     }
 
     async fn reject_plan(&self, id: PlanId, code: &str, reason: &str) -> Result<Build, Error> {
-        again(|| ending::reject(&self.pool, id, code, reason, &self.bell)).await
+        again(|| ending::reject(&self.db, id, code, reason)).await
     }
 
     async fn claim_builds(&self, ask: &Ask) -> Result<Vec<BuildClaim>, Error> {
-        self.claim(|| planning::claim(&self.pool, ask)).await
+        self.claim(|| planning::claim(&self.db, ask)).await
     }
 
     async fn note_planning(&self, claim: &BuildClaim, event: Event) -> Result<(), Error> {
-        let entered = again(|| planning::note(&self.pool, claim, &event)).await?;
-        self.bell.ring(entered);
+        let entered = again(|| planning::note(&self.db, claim, &event)).await?;
+        self.db.bell.ring(entered);
         Ok(())
     }
 
@@ -197,8 +226,8 @@ impl Store for Postgres {
         plan: &Plan,
         adoption: Adoption,
     ) -> Result<(), Error> {
-        let ready = again(|| planning::adopt(&self.pool, claim, plan, adoption)).await?;
-        self.bell.ring(ready);
+        let ready = again(|| planning::adopt(&self.db, claim, plan, adoption)).await?;
+        self.db.bell.ring(ready);
         Ok(())
     }
 
@@ -211,34 +240,33 @@ impl Store for Postgres {
     ) -> Result<(), Error> {
         let held = leases::Held::by_claim(claim.attempt);
         let law = (policy, jitter);
-        let entered =
-            again(|| planning::settle(&self.pool, claim.build, held, failure, law)).await?;
-        self.bell.ring(entered);
+        let entered = again(|| planning::settle(&self.db, claim.build, held, failure, law)).await?;
+        self.db.bell.ring(entered);
         Ok(())
     }
 
     async fn plan_of(&self, build: BuildId) -> Result<PlanView, Error> {
-        plans::newest(&self.pool, build).await
+        plans::newest(&self.db.pool, build).await
     }
 
     async fn plan(&self, id: PlanId) -> Result<PlanView, Error> {
-        plans::view(&self.pool, id).await
+        plans::view(&self.db.pool, id).await
     }
 
     async fn tasks(&self, build: BuildId) -> Result<Vec<Task>, Error> {
-        tasks::list(&self.pool, build).await
+        tasks::list(&self.db.pool, build).await
     }
 
     async fn task(&self, id: TaskId) -> Result<Task, Error> {
-        tasks::view(&self.pool, id).await
+        tasks::view(&self.db.pool, id).await
     }
 
     async fn task_attempts(&self, id: TaskId) -> Result<Vec<AttemptView>, Error> {
-        tasks::attempts(&self.pool, id).await
+        tasks::attempts(&self.db.pool, id).await
     }
 
     async fn claim_tasks(&self, ask: &Ask) -> Result<Vec<TaskClaim>, Error> {
-        self.claim(|| tasks::claim(&self.pool, ask)).await
+        self.claim(|| tasks::claim(&self.db, ask)).await
     }
 
     async fn settle_task(
@@ -259,19 +287,19 @@ impl Store for Postgres {
         held: &[Fence],
         lease: Duration,
     ) -> Result<Vec<Fence>, Error> {
-        leases::extend(&self.pool, holder, held, lease).await
+        leases::extend(&self.db.pool, holder, held, lease).await
     }
 
     async fn give_back(&self, fence: Fence) -> Result<(), Error> {
-        again(|| leases::give_back(&self.pool, fence, &self.bell)).await
+        again(|| leases::give_back(&self.db, fence)).await
     }
 
     async fn lapsed(&self, limit: u32) -> Result<Vec<Fence>, Error> {
-        leases::lapsed(&self.pool, limit).await
+        leases::lapsed(&self.db.pool, limit).await
     }
 
     async fn lapse_all(&self) -> Result<u64, Error> {
-        again(|| leases::lapse_all(&self.pool)).await
+        again(|| leases::lapse_all(&self.db.pool)).await
     }
 
     async fn settle_lost(
@@ -280,11 +308,11 @@ impl Store for Postgres {
         policy: &Policy,
         jitter: Jitter,
     ) -> Result<(), Error> {
-        again(|| leases::settle_lost(&self.pool, fence, (policy, jitter), &self.bell)).await
+        again(|| leases::settle_lost(&self.db, fence, (policy, jitter))).await
     }
 
     async fn end_overdue(&self, limit: u32) -> Result<u32, Error> {
-        ending::end_overdue(&self.pool, limit, &self.bell).await
+        ending::end_overdue(&self.db, limit).await
     }
 
     async fn events(
@@ -293,23 +321,23 @@ impl Store for Postgres {
         after: u64,
         limit: u32,
     ) -> Result<Vec<EventView>, Error> {
-        events::list(&self.pool, build, after, limit).await
+        events::list(&self.db.pool, build, after, limit).await
     }
 
     async fn files(&self, build: BuildId) -> Result<Vec<FileView>, Error> {
-        files::list(&self.pool, build).await
+        files::list(&self.db.pool, build).await
     }
 
     async fn file(&self, build: BuildId, path: &str) -> Result<FileContent, Error> {
-        files::content(&self.pool, build, path).await
+        files::content(&self.db.pool, build, path).await
     }
 
     async fn file_contents(&self, build: BuildId) -> Result<Vec<FileContent>, Error> {
-        files::contents(&self.pool, build).await
+        files::contents(&self.db.pool, build).await
     }
 
     async fn claim_deliveries(&self, ask: &Ask) -> Result<Vec<DeliveryClaim>, Error> {
-        self.claim(|| deliveries::claim(&self.pool, ask)).await
+        self.claim(|| deliveries::claim(&self.db.pool, ask)).await
     }
 
     async fn settle_delivery(
@@ -323,90 +351,90 @@ impl Store for Postgres {
         let held = leases::Held::by_claim(fence.attempt);
         let end = deliveries::End::Sent(result);
         let law = (policy, jitter);
-        let entered = again(|| deliveries::settle(&self.pool, id, held, end, law)).await?;
-        self.bell.ring(entered);
+        let entered = again(|| deliveries::settle(&self.db, id, held, end, law)).await?;
+        self.db.bell.ring(entered);
         Ok(())
     }
 
     async fn deliveries(&self, wanted: &DeliveriesWanted) -> Result<Page<Delivery>, Error> {
-        deliveries::list(&self.pool, wanted).await
+        deliveries::list(&self.db.pool, wanted).await
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Delivery, Error> {
-        deliveries::view(&mut *self.pool.acquire().await?, id).await
+        deliveries::view(&mut *self.db.pool.acquire().await?, id).await
     }
 
     async fn delivery_attempts(&self, id: DeliveryId) -> Result<Vec<DeliveryAttempt>, Error> {
-        deliveries::attempts(&self.pool, id).await
+        deliveries::attempts(&self.db.pool, id).await
     }
 
     async fn redeliver(&self, id: DeliveryId) -> Result<Delivery, Error> {
-        again(|| deliveries::redeliver(&self.pool, id)).await.map(|done| self.rings(done))
+        again(|| deliveries::redeliver(&self.db, id)).await.map(|done| self.rings(done))
     }
 
     fn bell(&self) -> &Bell {
-        &self.bell
+        &self.db.bell
     }
 
     async fn next_due(&self, lane: Lane) -> Result<Option<Duration>, Error> {
-        queueing::next_due(&self.pool, lane).await
+        queueing::next_due(&self.db.pool, lane).await
     }
 
     async fn limits(&self) -> Result<Vec<Limit>, Error> {
-        limits::list(&self.pool).await
+        limits::list(&self.db.pool).await
     }
 
     async fn put_limit(&self, limit: &Limit, by: &str) -> Result<(), Error> {
-        again(|| limits::put(&self.pool, limit, by)).await?;
+        again(|| limits::put(&self.db.pool, limit, by)).await?;
         self.look_again();
         Ok(())
     }
 
     async fn remove_limit(&self, name: &str, by: &str) -> Result<(), Error> {
-        again(|| limits::remove(&self.pool, name, by)).await?;
+        again(|| limits::remove(&self.db.pool, name, by)).await?;
         self.look_again();
         Ok(())
     }
 
     async fn weights(&self) -> Result<Vec<(String, f64)>, Error> {
-        limits::weights(&self.pool).await
+        limits::weights(&self.db.pool).await
     }
 
     async fn put_weight(&self, tenant: &str, weight: f64, by: &str) -> Result<(), Error> {
-        again(|| limits::put_weight(&self.pool, tenant, weight, by)).await
+        again(|| limits::put_weight(&self.db.pool, tenant, weight, by)).await
     }
 
     async fn pause(&self, gate: &Gate, by: &str) -> Result<(), Error> {
-        again(|| limits::pause(&self.pool, gate, by)).await
+        again(|| limits::pause(&self.db.pool, gate, by)).await
     }
 
     async fn resume(&self, gate: &Gate, by: &str) -> Result<(), Error> {
-        again(|| limits::resume(&self.pool, gate, by)).await?;
+        again(|| limits::resume(&self.db.pool, gate, by)).await?;
         self.look_again();
         Ok(())
     }
 
     async fn paused(&self) -> Result<Vec<Pause>, Error> {
-        limits::paused(&self.pool).await
+        limits::paused(&self.db.pool).await
     }
 
     async fn audit(&self, wanted: &AuditWanted) -> Result<Page<AuditEntry>, Error> {
-        limits::audit(&self.pool, wanted).await
+        limits::audit(&self.db.pool, wanted).await
     }
 
     async fn beat(&self, worker: &WorkerBeat) -> Result<(), Error> {
-        again(|| fleet::beat(&self.pool, worker)).await
+        again(|| fleet::beat(&self.db.pool, worker)).await
     }
 
     async fn sign_off(&self, holder: HolderId) -> Result<(), Error> {
-        fleet::sign_off(&self.pool, holder).await
+        fleet::sign_off(&self.db.pool, holder).await
     }
 
     async fn workers(&self) -> Result<Vec<Worker>, Error> {
-        fleet::workers(&self.pool).await
+        fleet::workers(&self.db.pool).await
     }
 
     async fn lanes(&self) -> Result<Vec<LaneView>, Error> {
-        fleet::lanes(&self.pool).await
+        fleet::lanes(&self.db.pool).await
     }
 }

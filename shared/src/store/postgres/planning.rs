@@ -8,6 +8,7 @@ use super::{
     claiming::Claimed,
     leases::Held,
     lock::{self, Locked},
+    queueing::Flows,
     rows::{Columns, document, int, texts},
     *,
 };
@@ -17,8 +18,8 @@ use crate::{
 };
 
 /// Claims what is next in the lane.
-pub(super) async fn claim(pool: &PgPool, ask: &Ask) -> Result<Claimed<BuildClaim>, Error> {
-    let mut tx = pool.begin().await?;
+pub(super) async fn claim(db: &Db, ask: &Ask) -> Result<Claimed<BuildClaim>, Error> {
+    let mut tx = db.pool.begin().await?;
     let mut picked = claiming::pick(&mut tx, Lane::Plans, ask).await?;
     if picked.ids.is_empty() {
         tx.commit().await?;
@@ -42,7 +43,7 @@ pub(super) async fn claim(pool: &PgPool, ask: &Ask) -> Result<Claimed<BuildClaim
         if let (1, Some(build)) = (claim.attempt, picked.builds.get_mut(&claim.build)) {
             let brief = &claim.brief;
             let started = Event::build_started(&brief.prompt, brief.framework.as_deref());
-            entered.extend(events::append(&mut tx, build, &[started]).await?);
+            entered.extend(events::append(&mut tx, &db.flows, build, &[started]).await?);
         }
         claims.push(claim);
     }
@@ -50,14 +51,11 @@ pub(super) async fn claim(pool: &PgPool, ask: &Ask) -> Result<Claimed<BuildClaim
     Ok(Claimed { claims, entered, passed_over: None })
 }
 
-pub(super) async fn note(
-    pool: &PgPool,
-    claim: &BuildClaim,
-    event: &Event,
-) -> Result<Vec<Job>, Error> {
-    let mut tx = pool.begin().await?;
+pub(super) async fn note(db: &Db, claim: &BuildClaim, event: &Event) -> Result<Vec<Job>, Error> {
+    let mut tx = db.pool.begin().await?;
     let mut build = held(&mut tx, claim.build, Held::by_claim(claim.attempt)).await?;
-    let entered = events::append(&mut tx, &mut build, std::slice::from_ref(event)).await?;
+    let entered =
+        events::append(&mut tx, &db.flows, &mut build, std::slice::from_ref(event)).await?;
     tx.commit().await?;
     Ok(entered)
 }
@@ -76,12 +74,12 @@ pub(super) async fn held(
 }
 
 pub(super) async fn adopt(
-    pool: &PgPool,
+    db: &Db,
     claim: &BuildClaim,
     plan: &Plan,
     adoption: Adoption,
 ) -> Result<Vec<Job>, Error> {
-    let mut tx = pool.begin().await?;
+    let mut tx = db.pool.begin().await?;
     let mut build = held(&mut tx, claim.build, Held::by_claim(claim.attempt)).await?;
     let (state, trigger, within) = match adoption {
         Adoption::AtOnce { .. } => (plan::State::Adopted, build::Trigger::PlanAdopted, None),
@@ -103,7 +101,7 @@ pub(super) async fn adopt(
         .bind(within.map(secs))
         .execute(&mut *tx)
         .await?;
-    let mut ready = insert_tasks(&mut tx, &build, plan, adoption).await?;
+    let mut ready = insert_tasks(&mut tx, &db.flows, &build, plan, adoption).await?;
     sqlx::query(
         "update builds
             set state = $3, plan_id = $4, holder = null, leased_until = null, tasks = $5
@@ -118,7 +116,9 @@ pub(super) async fn adopt(
     .await?;
     let succeeded = attempt::State::Running.on(attempt::Trigger::Success)?;
     end_attempt(&mut tx, build.id, claim.attempt, succeeded, None).await?;
-    ready.extend(events::append(&mut tx, &mut build, &adoption_events(plan, adoption)).await?);
+    ready.extend(
+        events::append(&mut tx, &db.flows, &mut build, &adoption_events(plan, adoption)).await?,
+    );
     tx.commit().await?;
     Ok(ready)
 }
@@ -148,6 +148,7 @@ fn adoption_events(plan: &Plan, adoption: Adoption) -> Vec<Event> {
 /// Writes all tasks and edges of a plan, in two statements; answers with what is ready.
 async fn insert_tasks(
     conn: &mut PgConnection,
+    flows: &Flows,
     build: &Locked,
     plan: &Plan,
     adoption: Adoption,
@@ -162,7 +163,7 @@ async fn insert_tasks(
         .map(|planned| at_once && planned.waits_for.is_empty())
         .map(|ready| if ready { released } else { task::State::Pending })
         .collect();
-    let ranks = ranks_of_ready(conn, build, plan, &states).await?;
+    let ranks = ranks_of_ready(flows, build, plan, &states).await?;
     let column = |of: fn(&plan::DraftTask) -> &str| tasks().map(of).collect::<Vec<_>>();
     sqlx::query(include_str!("sql/insert_tasks.sql"))
         .bind(build.id.to_string())
@@ -213,7 +214,7 @@ async fn insert_tasks(
 
 /// A rank for each task of a plan that is ready, in the order of the plan.
 async fn ranks_of_ready(
-    conn: &mut PgConnection,
+    flows: &Flows,
     build: &Locked,
     plan: &Plan,
     states: &[task::State],
@@ -230,19 +231,19 @@ async fn ranks_of_ready(
         return Ok(vec![None; states.len()]);
     }
     let entering = BTreeMap::from([(build.flow(), costs)]);
-    let ranks = queueing::ranks(conn, Lane::Tasks, &entering).await?;
+    let ranks = flows.ranks(Lane::Tasks, &entering).await?;
     let mut ranks = ranks.into_values().flatten();
     Ok(states.iter().map(|state| is_ready(state).then(|| ranks.next()).flatten()).collect())
 }
 
 pub(super) async fn settle(
-    pool: &PgPool,
+    db: &Db,
     id: BuildId,
     lease: Held,
     failure: &Failure,
     (policy, jitter): (&Policy, Jitter),
 ) -> Result<Vec<Job>, Error> {
-    let mut tx = pool.begin().await?;
+    let mut tx = db.pool.begin().await?;
     let mut build = held(&mut tx, id, lease).await?;
     let settlement = settle::settle_planning(
         failure,
@@ -265,7 +266,7 @@ pub(super) async fn settle(
         .execute(&mut *tx)
         .await?;
     end_attempt(&mut tx, id, lease.attempt, settlement.attempt, Some(failure)).await?;
-    let mut entered = events::append(&mut tx, &mut build, &settlement.events).await?;
+    let mut entered = events::append(&mut tx, &db.flows, &mut build, &settlement.events).await?;
     if claiming::is_parked(&mut tx, Lane::Plans).await? {
         entered.push(Job::Plan(id));
     }

@@ -68,8 +68,8 @@ pub(super) async fn lock_proposed(conn: &mut PgConnection, id: PlanId) -> Result
 }
 
 /// Answers also with what may be claimed by it.
-pub(super) async fn approve(pool: &PgPool, id: PlanId) -> Result<(Build, Vec<Job>), Error> {
-    let mut tx = pool.begin().await?;
+pub(super) async fn approve(db: &Db, id: PlanId) -> Result<(Build, Vec<Job>), Error> {
+    let mut tx = db.pool.begin().await?;
     let mut build = lock_proposed(&mut tx, id).await?;
     sqlx::query("update plans set state = $2 where id = $1")
         .bind(id.to_string())
@@ -94,8 +94,9 @@ pub(super) async fn approve(pool: &PgPool, id: PlanId) -> Result<(Build, Vec<Job
         .iter()
         .map(|row| Ok((row.word("id")?, row.count("cost")?)))
         .collect::<Result<Vec<_>, Error>>()?;
-    let mut ready = settling::release(&mut tx, &build, &released).await?;
-    ready.extend(events::append(&mut tx, &mut build, &[Event::plan_approved(id)]).await?);
+    let mut ready = settling::release(&mut tx, &db.flows, &build, &released).await?;
+    ready
+        .extend(events::append(&mut tx, &db.flows, &mut build, &[Event::plan_approved(id)]).await?);
     let view = builds::view(&mut tx, build.id).await?;
     tx.commit().await?;
     Ok((view, ready))

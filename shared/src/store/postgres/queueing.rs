@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{PgConnection, Row};
+use sqlx::Row;
 
 use super::*;
 use crate::domain::rank;
@@ -21,45 +21,50 @@ impl Flow {
     }
 }
 
-/// Where work stands in its lane that enters it now: for each flow, in the order of its costs.
-/// Locks the flows until the transaction ends: to be asked for last, and once.
-pub(super) async fn ranks(
-    conn: &mut PgConnection,
-    lane: Lane,
-    entering: &BTreeMap<Flow, Vec<u32>>,
-) -> Result<BTreeMap<Flow, Vec<f64>>, Error> {
-    if entering.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let units = |costs: &Vec<u32>| costs.iter().map(|&cost| f64::from(cost.max(1))).sum::<f64>();
-    let rows = sqlx::query(include_str!("sql/enter_flows.sql"))
-        .bind(lane.as_str())
-        .bind(entering.keys().map(|flow| flow.tenant.as_str()).collect::<Vec<_>>())
-        .bind(entering.keys().map(|flow| flow.priority).collect::<Vec<_>>())
-        .bind(entering.values().map(units).collect::<Vec<_>>())
-        .fetch_all(conn)
-        .await?;
-    let mut ranks = BTreeMap::new();
-    for row in rows {
-        let flow = Flow { tenant: row.try_get("tenant")?, priority: row.try_get("priority")? };
-        let (last, weight): (f64, f64) = (row.try_get("last")?, row.try_get("weight")?);
-        let Some(costs) = entering.get(&flow) else { continue };
-        let first = last - units(costs) / weight;
-        let (tags, _) = rank::tags(first, first, weight, costs);
-        let band = flow.band();
-        ranks.insert(flow, tags.into_iter().map(|tag| rank::rank(tag, band)).collect());
-    }
-    Ok(ranks)
-}
+/// Moves flows on, each time in a commit of its own that does not wait for the disk: otherwise all
+/// commits of a tenant would wait for each other. A rank that was given and not used, or given
+/// twice after a crash, harms nobody. Its connections are its own, so that it waits for no commit
+/// that waits for it.
+#[derive(Debug, Clone)]
+pub(super) struct Flows(pub PgPool);
 
-/// The rank of one piece of work of cost 1.
-pub(super) async fn rank_of_one(
-    conn: &mut PgConnection,
-    lane: Lane,
-    flow: Flow,
-) -> Result<f64, Error> {
-    let ranks = ranks(conn, lane, &BTreeMap::from([(flow, vec![1])])).await?;
-    Ok(ranks.into_values().flatten().next().unwrap_or_default())
+impl Flows {
+    /// Where work stands in its lane that enters it now: for each flow, in the order of its costs.
+    pub async fn ranks(
+        &self,
+        lane: Lane,
+        entering: &BTreeMap<Flow, Vec<u32>>,
+    ) -> Result<BTreeMap<Flow, Vec<f64>>, Error> {
+        if entering.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let units =
+            |costs: &Vec<u32>| costs.iter().map(|&cost| f64::from(cost.max(1))).sum::<f64>();
+        let rows = sqlx::query(include_str!("sql/enter_flows.sql"))
+            .bind(lane.as_str())
+            .bind(entering.keys().map(|flow| flow.tenant.as_str()).collect::<Vec<_>>())
+            .bind(entering.keys().map(|flow| flow.priority).collect::<Vec<_>>())
+            .bind(entering.values().map(units).collect::<Vec<_>>())
+            .fetch_all(&self.0)
+            .await?;
+        let mut ranks = BTreeMap::new();
+        for row in rows {
+            let flow = Flow { tenant: row.try_get("tenant")?, priority: row.try_get("priority")? };
+            let (last, weight): (f64, f64) = (row.try_get("last")?, row.try_get("weight")?);
+            let Some(costs) = entering.get(&flow) else { continue };
+            let first = last - units(costs) / weight;
+            let (tags, _) = rank::tags(first, first, weight, costs);
+            let band = flow.band();
+            ranks.insert(flow, tags.into_iter().map(|tag| rank::rank(tag, band)).collect());
+        }
+        Ok(ranks)
+    }
+
+    /// The rank of one piece of work of cost 1.
+    pub async fn rank_of_one(&self, lane: Lane, flow: Flow) -> Result<f64, Error> {
+        let ranks = self.ranks(lane, &BTreeMap::from([(flow, vec![1])])).await?;
+        Ok(ranks.into_values().flatten().next().unwrap_or_default())
+    }
 }
 
 /// How long until the next work that waits for its time is due.

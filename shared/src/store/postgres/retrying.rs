@@ -2,12 +2,12 @@
 
 use sqlx::{PgConnection, Row};
 
-use super::{lock::Locked, rows::Columns, *};
+use super::{lock::Locked, queueing::Flows, rows::Columns, *};
 use crate::domain::{build, plan, task};
 
 /// Answers also with what may be claimed by it.
-pub(super) async fn retry(pool: &PgPool, id: BuildId) -> Result<(Build, Vec<Job>), Error> {
-    let mut tx = pool.begin().await?;
+pub(super) async fn retry(db: &Db, id: BuildId) -> Result<(Build, Vec<Job>), Error> {
+    let mut tx = db.pool.begin().await?;
     let mut build = lock::build(&mut tx, id).await?.ok_or_else(|| Error::not_found(id))?;
     let adopted = adopted_plan(&mut tx, &build).await?;
     let trigger = build::Trigger::Retried { planned: adopted.is_some() };
@@ -17,17 +17,19 @@ pub(super) async fn retry(pool: &PgPool, id: BuildId) -> Result<(Build, Vec<Job>
     })?;
     let (tasks, mut ready) = match adopted {
         Some(plan) => {
-            let reopened = reopen_tasks(&mut tx, &build, plan).await?;
+            let reopened = reopen_tasks(&mut tx, &db.flows, &build, plan).await?;
             reopen_build(&mut tx, &build, state, None).await?;
             reopened
         }
         None => {
-            let rank = queueing::rank_of_one(&mut tx, Lane::Plans, build.flow()).await?;
+            let rank = db.flows.rank_of_one(Lane::Plans, build.flow()).await?;
             reopen_build(&mut tx, &build, state, Some(rank)).await?;
             (0, vec![Job::Plan(id)])
         }
     };
-    ready.extend(events::append(&mut tx, &mut build, &[Event::build_retried(tasks)]).await?);
+    ready.extend(
+        events::append(&mut tx, &db.flows, &mut build, &[Event::build_retried(tasks)]).await?,
+    );
     let view = builds::view(&mut tx, id).await?;
     tx.commit().await?;
     Ok((view, ready))
@@ -45,6 +47,7 @@ async fn adopted_plan(conn: &mut PgConnection, build: &Locked) -> Result<Option<
 /// Puts every task that was lost back; answers with how many there were, and which are ready.
 async fn reopen_tasks(
     conn: &mut PgConnection,
+    flows: &Flows,
     build: &Locked,
     plan: PlanId,
 ) -> Result<(u32, Vec<Job>), Error> {
@@ -61,7 +64,7 @@ async fn reopen_tasks(
             released.push((row.word("id")?, row.count("cost")?));
         }
     }
-    let ready = settling::release(conn, build, &released).await?;
+    let ready = settling::release(conn, flows, build, &released).await?;
     Ok((u32::try_from(rows.len()).unwrap_or(u32::MAX), ready))
 }
 

@@ -6,7 +6,7 @@
 //! does not grow with them. Each failure is then settled by itself, in the same commit. What is read
 //! and written grows with what the outcomes touch, not with the builds.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, Row, postgres::PgRow};
@@ -14,6 +14,7 @@ use sqlx::{PgConnection, Row, postgres::PgRow};
 use super::{
     leases::Held,
     lock::{Contended, Locked},
+    queueing::Flows,
     rows::{Columns, document, int, texts},
     *,
 };
@@ -45,37 +46,33 @@ pub(super) struct Rang {
 }
 
 /// Settles one attempt.
-pub(super) async fn settle(pool: &PgPool, ended: Ended, bell: &Bell) -> Result<(), Error> {
-    let mut answers = settle_all(pool, std::slice::from_ref(&ended), bell).await?;
+pub(super) async fn settle(db: &Db, ended: Ended) -> Result<(), Error> {
+    let mut answers = settle_all(db, std::slice::from_ref(&ended)).await?;
     answers.pop().unwrap_or(Err(Error::Fenced))
 }
 
 /// Settles attempts in one commit and rings the bell. `Fenced` for those that are not running;
 /// an error is for all of them, and nothing was written.
-pub(super) async fn settle_all(
-    pool: &PgPool,
-    ended: &[Ended],
-    bell: &Bell,
-) -> Result<Vec<Result<(), Error>>, Error> {
+pub(super) async fn settle_all(db: &Db, ended: &[Ended]) -> Result<Vec<Result<(), Error>>, Error> {
     let mut batch = Batch::new(ended);
     // Whoever is late costs this much and no lock.
-    let builds = batch.builds(pool).await?;
+    let builds = batch.builds(&db.pool).await?;
     if builds.is_empty() {
         return Ok(batch.answers());
     }
-    let mut tx = pool.begin().await?;
+    let mut tx = db.pool.begin().await?;
     let mut builds = lock::builds(&mut tx, &builds, Contended::Wait).await?;
     batch.read_running(&mut tx).await?;
     let mut rang = Rang::default();
-    batch.succeed(&mut tx, &mut builds, &mut rang).await?;
-    batch.fail(&mut tx, &mut builds, &mut rang).await?;
+    batch.succeed(&mut tx, &db.flows, &mut builds, &mut rang).await?;
+    batch.fail(&mut tx, &db.flows, &mut builds, &mut rang).await?;
     if batch.is_parked {
         rang.claimable.extend(batch.settled.iter().take(1).copied().map(Job::Task));
     }
     tx.commit().await?;
-    bell.ring(rang.claimable);
+    db.bell.ring(rang.claimable);
     for build in rang.recalled {
-        bell.recall(build);
+        db.bell.recall(build);
     }
     Ok(batch.answers())
 }
@@ -122,28 +119,38 @@ impl<'a> Batch<'a> {
     /// The builds of the tasks, as far as they run.
     async fn builds(&self, pool: &PgPool) -> Result<Vec<BuildId>, Error> {
         let rows = sqlx::query(
-            "select distinct build_id from tasks where id = any($1) and state = 'in_progress'",
+            // By key alone: see `settle_successes.sql`.
+            "select build_id, state from tasks where id = any($1)",
         )
         .bind(self.ids())
         .fetch_all(pool)
         .await?;
-        rows.iter().map(|row| Ok(row.word("build_id")?)).collect()
+        let mut builds = BTreeSet::new();
+        for row in &rows {
+            if row.word::<task::State>("state")? == task::State::InProgress {
+                builds.insert(row.word("build_id")?);
+            }
+        }
+        Ok(builds.into_iter().collect())
     }
 
     /// Reads the tasks that run, once their builds are locked: nobody else changes them then.
     async fn read_running(&mut self, conn: &mut PgConnection) -> Result<(), Error> {
         let rows = sqlx::query(
-            "select id, build_id, name, attempt, failures, crashes,
-                    leased_until <= clock_timestamp() as lapsed,
+            "select id, build_id, name, state, attempt, failures, crashes,
+                    coalesce(leased_until <= clock_timestamp(), false) as lapsed,
                     exists (select 1 from parks where lane = 'tasks') as is_parked
                from tasks
-              where id = any($1) and state = 'in_progress'",
+              where id = any($1)",
         )
         .bind(self.ids())
         .fetch_all(conn)
         .await?;
         for row in &rows {
             self.is_parked = row.try_get("is_parked")?;
+            if row.word::<task::State>("state")? != task::State::InProgress {
+                continue;
+            }
             let running = Running {
                 build: row.word("build_id")?,
                 named: read_ref(row)?,
@@ -173,6 +180,7 @@ impl<'a> Batch<'a> {
     async fn succeed(
         &mut self,
         conn: &mut PgConnection,
+        flows: &Flows,
         builds: &mut BTreeMap<BuildId, Locked>,
         rang: &mut Rang,
     ) -> Result<(), Error> {
@@ -205,13 +213,14 @@ impl<'a> Batch<'a> {
             dependents.advance(&settlement);
             written.add(build, &running, settlement)?;
         }
-        written.write(conn, builds, &dependents, rang).await
+        written.write(conn, flows, builds, &dependents, rang).await
     }
 
     /// Settles whatever is not a success, one by one.
     async fn fail(
         &mut self,
         conn: &mut PgConnection,
+        flows: &Flows,
         builds: &mut BTreeMap<BuildId, Locked>,
         rang: &mut Rang,
     ) -> Result<(), Error> {
@@ -226,7 +235,7 @@ impl<'a> Batch<'a> {
                 self.fenced[index] = true;
                 continue;
             }
-            settle_loss(conn, build, &running, ended, rang).await?;
+            settle_loss(conn, flows, build, &running, ended, rang).await?;
         }
         Ok(())
     }
@@ -348,6 +357,7 @@ impl Successes {
     async fn write(
         self,
         conn: &mut PgConnection,
+        flows: &Flows,
         builds: &mut BTreeMap<BuildId, Locked>,
         dependents: &Dependents,
         rang: &mut Rang,
@@ -364,10 +374,10 @@ impl Successes {
             .iter_mut()
             .filter_map(|(id, build)| Some((build, self.events.get(id)?.as_slice())))
             .collect();
-        rang.claimable.extend(events::append_each(conn, &mut logs).await?);
+        rang.claimable.extend(events::append_each(conn, flows, &mut logs).await?);
         let touched = builds.values().filter(|build| self.events.contains_key(&build.id));
         lock::save(conn, touched).await?;
-        advance(conn, builds, dependents).await?;
+        advance(conn, flows, builds, dependents).await?;
         rang.claimable.extend(self.released.into_iter().map(Job::Task));
         Ok(())
     }
@@ -376,6 +386,7 @@ impl Successes {
 /// Writes that dependents wait for fewer tasks, and gives those a rank that wait for none.
 async fn advance(
     conn: &mut PgConnection,
+    flows: &Flows,
     builds: &BTreeMap<BuildId, Locked>,
     dependents: &Dependents,
 ) -> Result<(), Error> {
@@ -390,7 +401,8 @@ async fn advance(
         let Some(build) = builds.get(&waiting.build) else { continue };
         entering.entry(build.flow()).or_default().push(waiting.cost);
     }
-    let mut ranks: BTreeMap<_, _> = queueing::ranks(conn, Lane::Tasks, &entering)
+    let mut ranks: BTreeMap<_, _> = flows
+        .ranks(Lane::Tasks, &entering)
         .await?
         .into_iter()
         .map(|(flow, ranks)| (flow, ranks.into_iter()))
@@ -415,6 +427,7 @@ async fn advance(
 /// Makes pending tasks of one build, which wait for nothing, ready; answers with them as jobs.
 pub(super) async fn release(
     conn: &mut PgConnection,
+    flows: &Flows,
     build: &Locked,
     tasks: &[(TaskId, u32)],
 ) -> Result<Vec<Job>, Error> {
@@ -422,8 +435,7 @@ pub(super) async fn release(
         return Ok(Vec::new());
     }
     let costs = tasks.iter().map(|(_, cost)| *cost).collect();
-    let ranks =
-        queueing::ranks(conn, Lane::Tasks, &BTreeMap::from([(build.flow(), costs)])).await?;
+    let ranks = flows.ranks(Lane::Tasks, &BTreeMap::from([(build.flow(), costs)])).await?;
     sqlx::query(include_str!("sql/advance.sql"))
         .bind(texts(tasks.iter().map(|(id, _)| id)))
         .bind(vec![0; tasks.len()])
@@ -437,6 +449,7 @@ pub(super) async fn release(
 /// Settles an attempt that was not a success.
 async fn settle_loss(
     conn: &mut PgConnection,
+    flows: &Flows,
     build: &mut Locked,
     running: &Running,
     ended: &Ended,
@@ -462,7 +475,7 @@ async fn settle_loss(
     end_tasks(conn, &settlement.skipped, task::State::Skipped).await?;
     end_tasks(conn, &settlement.cancelled, task::State::Cancelled).await?;
     let mut logs = [(&mut *build, settlement.events.as_slice())];
-    rang.claimable.extend(events::append_each(conn, &mut logs).await?);
+    rang.claimable.extend(events::append_each(conn, flows, &mut logs).await?);
     lock::save(conn, std::iter::once(&*build)).await?;
     if settlement.due_in == Some(Duration::ZERO) {
         rang.claimable.push(Job::Task(id));

@@ -100,8 +100,8 @@ pub(super) async fn attempts(pool: &PgPool, id: TaskId) -> Result<Vec<AttemptVie
 
 /// Claims what is next in the lane. Answers also with the deliveries whose turn has come by the
 /// events of the starts, and with a build that was passed over if there was nothing else.
-pub(super) async fn claim(pool: &PgPool, ask: &Ask) -> Result<Claimed<TaskClaim>, Error> {
-    let mut tx = pool.begin().await?;
+pub(super) async fn claim(db: &Db, ask: &Ask) -> Result<Claimed<TaskClaim>, Error> {
+    let mut tx = db.pool.begin().await?;
     let mut picked = claiming::pick(&mut tx, Lane::Tasks, ask).await?;
     if picked.ids.is_empty() {
         // What was parked or let out is worth keeping.
@@ -132,7 +132,7 @@ pub(super) async fn claim(pool: &PgPool, ask: &Ask) -> Result<Claimed<TaskClaim>
         .iter_mut()
         .filter_map(|(id, build)| Some((build, started.get(id)?.as_slice())))
         .collect();
-    let entered = events::append_each(&mut tx, &mut logs).await?;
+    let entered = events::append_each(&mut tx, &db.flows, &mut logs).await?;
     let (ids, seqs): (Vec<_>, Vec<_>) =
         logs.iter().map(|(build, _)| (build.id.to_string(), build.last_seq)).unzip();
     sqlx::query(

@@ -8,7 +8,8 @@ with claimed as (
          started_at = coalesce(started_at, clock_timestamp()),
          updated_at = clock_timestamp()
    where id = any($1)
-     and state = 'queued'
+     -- Written so that rows are found by key, not by walking all that is claimable.
+     and state is not distinct from 'queued'
      and parked_on is null
   returning id, attempt, brief, rank
 ), begun as (

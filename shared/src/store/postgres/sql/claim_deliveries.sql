@@ -6,7 +6,8 @@ with claimed as (
          leased_until = clock_timestamp() + make_interval(secs => $4),
          due_at = null
    where id = any($1)
-     and state = 'pending'
+     -- Written so that rows are found by key, not by walking all that is claimable.
+     and state is not distinct from 'pending'
      and parked_on is null
   returning id, attempt, endpoint_id, build_id, seq, rank
 ), begun as (

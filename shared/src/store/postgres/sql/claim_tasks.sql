@@ -7,7 +7,8 @@ with claimed as (
          due_at = null,
          started_at = coalesce(started_at, clock_timestamp())
    where id = any($1)
-     and state = 'ready'
+     -- Written so that rows are found by key, not by walking all that is claimable.
+     and state is not distinct from 'ready'
      and parked_on is null
   returning *
 ), begun as (
