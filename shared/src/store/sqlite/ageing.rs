@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
 
 use super::{Promise, Sqlite};
-use crate::store::conformance::Ageing;
+use crate::{
+    job::{Job, Lane},
+    store::conformance::Ageing,
+};
 
 #[async_trait]
 impl Ageing for Sqlite {
@@ -35,5 +38,31 @@ impl Ageing for Sqlite {
                 .expect("an instant can be moved");
         }
         turn.end(Ok(())).await.expect("the store under test answers");
+    }
+    async fn prefer(&self, job: Job) -> bool {
+        let mut turn =
+            self.writer.turn(Promise::OutlivesProcess).await.expect("the store under test answers");
+        let tx = turn.tx();
+        let (table, state) = match job.lane() {
+            Lane::Plans => ("builds", "queued"),
+            Lane::Tasks => ("tasks", "ready"),
+            Lane::Deliveries => ("deliveries", "pending"),
+        };
+        let (id, now) = (job.to_string(), tx.now);
+        let preferred = sqlx::query(AssertSqlSafe(format!(
+            "update {table} set rank = -1e18, parked_on = null
+              where id = $1
+                and state = '{state}'
+                and due_at <= $2
+                and coalesce(parked_on, 'time') = 'time'"
+        )))
+        .bind(id)
+        .bind(now)
+        .execute(tx.db())
+        .await
+        .expect("work can be moved to the front")
+        .rows_affected();
+        turn.end(Ok(())).await.expect("the store under test answers");
+        0 < preferred
     }
 }

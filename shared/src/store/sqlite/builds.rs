@@ -3,7 +3,7 @@
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Tx, events, outbox, plans,
+    Tx, events, plans, ranks,
     rows::{Columns, to_json},
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         id::BuildId,
         task,
     },
-    job::Job,
+    job::{Job, Lane},
     store::{Build, BuildWebhook, BuildsWanted, Error, NewBuild, NewEndpoint, Page, Submitted},
 };
 use secrecy::ExposeSecret;
@@ -117,11 +117,12 @@ pub(super) async fn submit(tx: &mut Tx, new: NewBuild) -> Result<Submitted, Erro
         return Ok(Submitted::Again(one(tx.db(), earlier).await?));
     }
     let NewBuild { id, tenant, brief, idempotency, webhook } = new;
+    let rank = ranks::give_one(tx, Lane::Plans, &tenant, brief.priority).await?;
     sqlx::query(
         "insert into builds
            (id, tenant, brief, priority, project_id, on_task_failure, state, idempotency_key,
-            request_hash, due_at, deadline_at, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9, $10, $9, $9)",
+            request_hash, due_at, deadline_at, created_at, updated_at, limit_key, rank)
+         values ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9, $10, $9, $9, $11, $12)",
     )
     .bind(id.to_string())
     .bind(&tenant)
@@ -133,12 +134,14 @@ pub(super) async fn submit(tx: &mut Tx, new: NewBuild) -> Result<Submitted, Erro
     .bind(idempotency.as_ref().map(|given| &given.request_hash))
     .bind(tx.now)
     .bind(brief.deadline().map(|deadline| tx.in_future(deadline)))
+    .bind(&brief.limit_key)
+    .bind(rank)
     .execute(tx.db())
     .await?;
     if let Some(endpoint) = webhook {
         insert_endpoint(tx, id, &endpoint).await?;
     }
-    outbox::put(tx, Job::Plan(id), brief.priority, tx.now).await?;
+    tx.ring([Job::Plan(id)]);
     Ok(Submitted::New(one(tx.db(), id).await?))
 }
 
@@ -180,7 +183,7 @@ async fn insert_endpoint(tx: &mut Tx, build: BuildId, new: &NewEndpoint) -> Resu
 
 pub(super) async fn retry(tx: &mut Tx, id: BuildId) -> Result<Build, Error> {
     let row = sqlx::query(
-        "select b.state, b.brief, p.state = 'adopted' as planned, b.plan_id
+        "select b.state, b.brief, b.tenant, p.state = 'adopted' as planned, b.plan_id
            from builds b left join plans p on p.id = b.plan_id
           where b.id = $1",
     )
@@ -195,7 +198,13 @@ pub(super) async fn retry(tx: &mut Tx, id: BuildId) -> Result<Build, Error> {
         .map_err(|illegal| Error::conflict("build_not_retryable", illegal.to_string()))?;
     let brief: Brief = row.json("brief")?;
 
-    let again = if planned { revive_tasks(tx, id, &brief).await? } else { 0 };
+    let again = if planned { revive_tasks(tx, id).await? } else { 0 };
+    let rank = if planned {
+        None
+    } else {
+        tx.ring([Job::Plan(id)]);
+        Some(ranks::give_one(tx, Lane::Plans, &row.text("tenant")?, brief.priority).await?)
+    };
     // The deadline of the first go has done its work; the next one gets as long.
     sqlx::query(
         "update builds
@@ -203,7 +212,7 @@ pub(super) async fn retry(tx: &mut Tx, id: BuildId) -> Result<Build, Error> {
                 due_at = iif($2 = 'queued', $3, null), deadline_at = $4, settled_at = null,
                 plan_id = iif($5, plan_id, null), tasks = iif($5, tasks, 0),
                 completed = iif($5, completed, 0), failed = 0, skipped = 0, cancelled = 0,
-                updated_at = $3
+                rank = coalesce($6, rank), updated_at = $3
           where id = $1",
     )
     .bind(id.to_string())
@@ -211,17 +220,15 @@ pub(super) async fn retry(tx: &mut Tx, id: BuildId) -> Result<Build, Error> {
     .bind(tx.now)
     .bind(brief.deadline().map(|deadline| tx.in_future(deadline)))
     .bind(planned)
+    .bind(rank)
     .execute(tx.db())
     .await?;
-    if !planned {
-        outbox::put(tx, Job::Plan(id), brief.priority, tx.now).await?;
-    }
     events::append(tx, id, &[Event::build_retried(again)]).await?;
     one(tx.db(), id).await
 }
 
 /// Puts back what was lost; answers with how many tasks run again.
-async fn revive_tasks(tx: &mut Tx, id: BuildId, brief: &Brief) -> Result<u32, Error> {
+async fn revive_tasks(tx: &mut Tx, id: BuildId) -> Result<u32, Error> {
     for lost in [task::State::Failed, task::State::Skipped, task::State::Cancelled] {
         lost.on(task::Trigger::Retried)?;
     }
@@ -239,7 +246,7 @@ async fn revive_tasks(tx: &mut Tx, id: BuildId, brief: &Brief) -> Result<u32, Er
     .execute(tx.db())
     .await?
     .rows_affected();
-    plans::release_unblocked(tx, id, brief.priority).await?;
+    plans::release_unblocked(tx, id).await?;
     Ok(u32::try_from(revived).unwrap_or(u32::MAX))
 }
 

@@ -1,15 +1,13 @@
 //! Deliveries: each event to each endpoint that wants it, one after the other per build.
 //!
-//! Only the earliest open delivery of a build and endpoint has its turn, and only it is in the
-//! outbox; when it becomes final, the next one enters.
-
-use std::time::Duration;
+//! Only the earliest open delivery of a build and endpoint has its turn; the others are parked, and
+//! when it becomes final, the next one enters the lane.
 
 use serde_json::json;
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Tx, events, outbox,
+    Tx, claiming, events, gates, ranks,
     rows::{Columns, to_json},
 };
 use crate::{
@@ -17,13 +15,15 @@ use crate::{
         attempt::{self, Failure, FailureKind},
         delivery::{State, Trigger},
         event::Kind,
-        id::{BuildId, DeliveryId, EndpointId, HolderId},
+        id::{BuildId, DeliveryId, EndpointId},
+        limit::Gate,
         retry::{Jitter, Policy, Verdict},
     },
     draw,
-    job::Job,
+    job::{Job, Lane},
     store::{
-        At, DeliveriesWanted, Delivery, DeliveryAttempt, DeliveryClaim, Error, Page, SendResult,
+        Ask, At, DeliveriesWanted, Delivery, DeliveryAttempt, DeliveryClaim, Error, Page,
+        SendResult,
     },
 };
 
@@ -70,10 +70,21 @@ pub(super) async fn announce(
             }
         }
         let Some(first) = first else { continue };
+        // Whoever waits for others gets a rank when it is its turn.
+        let turn = match endpoint.try_get("busy")? {
+            true => None,
+            false => {
+                tx.ring([Job::Delivery(first)]);
+                Some(ranks::give_one(tx, Lane::Deliveries, tenant, priority).await?)
+            }
+        };
         sqlx::query(
             "insert into deliveries
-               (tenant, build_id, endpoint_id, state, due_at, created_at, id, seq, kind)
-             select $1, $2, $3, 'pending', $4, $4, value ->> 0, value ->> 1, value ->> 2
+               (tenant, build_id, endpoint_id, state, due_at, created_at, id, seq, kind, band,
+                rank, parked_on)
+             select $1, $2, $3, 'pending', $4, $4, value ->> 0, value ->> 1, value ->> 2, $6,
+                    iif(key = 0, coalesce($7, 0.0), 0.0),
+                    iif(key = 0 and $7 is not null, null, 'turn')
                from json_each($5)",
         )
         .bind(tenant)
@@ -81,11 +92,10 @@ pub(super) async fn announce(
         .bind(endpoint.text("id")?)
         .bind(tx.now)
         .bind(to_json(&rows)?)
+        .bind(priority)
+        .bind(turn)
         .execute(tx.db())
         .await?;
-        if !endpoint.try_get::<bool, _>("busy")? {
-            outbox::put(tx, Job::Delivery(first), priority, tx.now).await?;
-        }
     }
     Ok(())
 }
@@ -184,65 +194,59 @@ pub(super) async fn attempts(
     rows.iter().map(read).collect()
 }
 
-pub(super) async fn claim(
-    tx: &mut Tx,
-    id: DeliveryId,
-    holder: HolderId,
-    lease: Duration,
-) -> Result<Option<DeliveryClaim>, Error> {
-    let claimed = sqlx::query(
+pub(super) async fn claim(tx: &mut Tx, ask: &Ask) -> Result<Vec<DeliveryClaim>, Error> {
+    let ids = claiming::admit(tx, &claiming::DELIVERIES, ask).await?;
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let listed = to_json(&ids)?;
+    sqlx::query(
         "update deliveries
             set state = 'in_progress', attempt = attempt + 1, holder = $2, leased_until = $3,
                 due_at = null
-          where id = $1
-            and state = 'pending'
-            and due_at <= $4
-            -- Its turn: an endpoint hears of a build in the order in which things came about.
-            and not exists (select 1 from deliveries earlier
-                             where earlier.endpoint_id = deliveries.endpoint_id
-                               and earlier.build_id = deliveries.build_id
-                               and earlier.seq < deliveries.seq
-                               and earlier.settled_at is null)
-          returning attempt",
+          where id in (select value from json_each($1))
+            and state = 'pending'",
     )
-    .bind(id.to_string())
-    .bind(holder.to_string())
-    .bind(tx.in_future(lease))
-    .bind(tx.now)
-    .fetch_optional(tx.db())
+    .bind(&listed)
+    .bind(ask.holder.to_string())
+    .bind(tx.in_future(ask.lease))
+    .execute(tx.db())
     .await?;
-    let Some(claimed) = claimed else { return Ok(None) };
-    let attempt = claimed.count("attempt")?;
     sqlx::query(
         "insert into delivery_attempts (delivery_id, number, holder, state, started_at)
-         values ($1, $2, $3, 'running', $4)",
+         select d.id, d.attempt, $2, 'running', $3
+           from json_each($1) j join deliveries d on d.id = j.value",
     )
-    .bind(id.to_string())
-    .bind(attempt)
-    .bind(holder.to_string())
+    .bind(&listed)
+    .bind(ask.holder.to_string())
     .bind(tx.now)
     .execute(tx.db())
     .await?;
-    let row = sqlx::query(
-        "select d.endpoint_id, n.url, n.secret, e.id as event_id, e.build_id, e.seq, e.kind,
-                e.at, e.data
-           from deliveries d
+    let rows = sqlx::query(
+        "select d.id, d.attempt, d.endpoint_id, n.url, n.secret, e.id as event_id, e.build_id,
+                e.seq, e.kind, e.at, e.data
+           from json_each($1) j
+           join deliveries d on d.id = j.value
            join endpoints n on n.id = d.endpoint_id
            join events e on e.build_id = d.build_id and e.seq = d.seq
-          where d.id = $1",
+          order by j.key",
     )
-    .bind(id.to_string())
-    .fetch_one(tx.db())
+    .bind(&listed)
+    .fetch_all(tx.db())
     .await?;
-    Ok(Some(DeliveryClaim {
-        delivery: id,
-        attempt,
-        endpoint: row.word("endpoint_id")?,
-        url: row.text("url")?,
-        secret: row.text("secret")?.into(),
-        event: events::read(&row)?,
-        claimed_at: At(tx.now),
-    }))
+    let now = At(tx.now);
+    let read = |row: &SqliteRow| {
+        Ok(DeliveryClaim {
+            delivery: row.word("id")?,
+            attempt: row.count("attempt")?,
+            endpoint: row.word("endpoint_id")?,
+            url: row.text("url")?,
+            secret: row.text("secret")?.into(),
+            event: events::read(row)?,
+            claimed_at: now,
+        })
+    };
+    rows.iter().map(read).collect()
 }
 
 /// What came of an attempt, known or not.
@@ -275,18 +279,17 @@ impl From<&SendResult> for Sent {
 struct Held {
     endpoint: EndpointId,
     build: BuildId,
-    priority: u8,
     failures: u32,
     crashes: u32,
 }
 
 async fn held(tx: &mut Tx, id: DeliveryId, attempt: u32) -> Result<Held, Error> {
     let row = sqlx::query(
-        "select d.endpoint_id, d.build_id, d.failures, d.crashes, b.priority
-           from deliveries d join builds b on b.id = d.build_id
-          where d.id = $1
-            and d.state = 'in_progress'
-            and d.attempt = $2 -- the fence",
+        "select endpoint_id, build_id, failures, crashes
+           from deliveries
+          where id = $1
+            and state = 'in_progress'
+            and attempt = $2 -- the fence",
     )
     .bind(id.to_string())
     .bind(attempt)
@@ -296,7 +299,6 @@ async fn held(tx: &mut Tx, id: DeliveryId, attempt: u32) -> Result<Held, Error> 
     Ok(Held {
         endpoint: row.word("endpoint_id")?,
         build: row.word("build_id")?,
-        priority: row.try_get("priority")?,
         failures: row.count("failures")?,
         crashes: row.count("crashes")?,
     })
@@ -336,9 +338,11 @@ pub(super) async fn settle(
     write(tx, id, attempt, state, due_at, [failures, crashes], sent.failure.as_ref()).await?;
     end_attempt(tx, id, attempt, attempt::State::Running.on(ended)?, sent).await?;
     match due_at {
-        Some(due_at) => outbox::put(tx, Job::Delivery(id), held.priority, due_at).await,
-        None => pass_the_turn(tx, &held).await,
+        Some(due_at) if due_at <= tx.now => tx.ring([Job::Delivery(id)]),
+        Some(_) => {}
+        None => pass_the_turn(tx, held.endpoint, held.build).await?,
     }
+    gates::freed(tx, Job::Delivery(id)).await
 }
 
 /// `counts` are what the attempt adds to failures and crashes.
@@ -353,7 +357,18 @@ async fn write(
 ) -> Result<(), Error> {
     let written = sqlx::query(
         "update deliveries
-            set state = $3, due_at = $4, holder = null, leased_until = null,
+            set state = $3, due_at = $4,
+                parked_on = case
+                  when $4 is null then null
+                  -- An earlier one may have been sent once more meanwhile.
+                  when exists (select 1 from deliveries earlier
+                                where earlier.endpoint_id = deliveries.endpoint_id
+                                  and earlier.build_id = deliveries.build_id
+                                  and earlier.seq < deliveries.seq
+                                  and earlier.settled_at is null) then 'turn'
+                  when $9 < $4 then 'time'
+                end,
+                holder = null, leased_until = null,
                 failures = failures + $5, crashes = crashes + $6,
                 failure = coalesce($7, failure), settled_at = iif($8, $9, null)
           where id = $1
@@ -402,36 +417,51 @@ async fn end_attempt(
     Ok(())
 }
 
-/// Puts the earliest open delivery of the same build and endpoint into the outbox. It waits from
-/// now on: before, it was not its turn.
-async fn pass_the_turn(tx: &mut Tx, ended: &Held) -> Result<(), Error> {
+/// Lets the earliest open delivery of a build and endpoint into the lane. It waits from now on:
+/// before, it was not its turn.
+async fn pass_the_turn(tx: &mut Tx, endpoint: EndpointId, build: BuildId) -> Result<(), Error> {
     let next = sqlx::query(
-        "update deliveries set due_at = max(due_at, $3)
-          where id = (select id from deliveries
-                       where endpoint_id = $1 and build_id = $2 and settled_at is null
-                       order by seq limit 1)
-            and state = 'pending'
-          returning id, due_at",
+        "select id, state, tenant, band, parked_on
+           from deliveries
+          where endpoint_id = $1 and build_id = $2 and settled_at is null
+          order by seq
+          limit 1",
     )
-    .bind(ended.endpoint.to_string())
-    .bind(ended.build.to_string())
-    .bind(tx.now)
+    .bind(endpoint.to_string())
+    .bind(build.to_string())
     .fetch_optional(tx.db())
     .await?;
     let Some(next) = next else { return Ok(()) };
-    let (id, due_at) = (next.word("id")?, next.number("due_at")?);
-    outbox::put(tx, Job::Delivery(id), ended.priority, due_at).await
+    if next.word_if_any("parked_on")? != Some(Gate::Turn) {
+        return Ok(());
+    }
+    let tenant = next.text("tenant")?;
+    let rank = ranks::give_one(tx, Lane::Deliveries, &tenant, next.try_get("band")?).await?;
+    let id = next.text("id")?;
+    sqlx::query(
+        "update deliveries
+            set due_at = max(due_at, $2), rank = $3, parked_on = iif($2 < due_at, 'time', null)
+          where id = $1",
+    )
+    .bind(&id)
+    .bind(tx.now)
+    .bind(rank)
+    .execute(tx.db())
+    .await?;
+    tx.ring([id.parse().map_err(Error::unavailable)?]);
+    Ok(())
 }
 
 pub(super) async fn give_back(tx: &mut Tx, id: DeliveryId, attempt: u32) -> Result<(), Error> {
-    let held = held(tx, id, attempt).await?;
+    held(tx, id, attempt).await?;
     let state = State::InProgress.on(Trigger::GivenBack)?;
     let ended = attempt::State::Running.on(attempt::Trigger::GivenBack)?;
     let due_at = tx.now;
     let untouched = Sent { failure: None, status: None, took_ms: None, excerpt: None };
     write(tx, id, attempt, state, Some(due_at), [0, 0], None).await?;
     end_attempt(tx, id, attempt, ended, &untouched).await?;
-    outbox::put(tx, Job::Delivery(id), held.priority, due_at).await
+    tx.ring([Job::Delivery(id)]);
+    gates::freed(tx, Job::Delivery(id)).await
 }
 
 pub(super) async fn redeliver(tx: &mut Tx, id: DeliveryId) -> Result<Delivery, Error> {
@@ -440,24 +470,31 @@ pub(super) async fn redeliver(tx: &mut Tx, id: DeliveryId) -> Result<Delivery, E
         .state
         .on(Trigger::Redelivered)
         .map_err(|illegal| Error::conflict("delivery_not_final", illegal.to_string()))?;
-    let row = sqlx::query(
+    sqlx::query(
         "update deliveries
-            set state = $2, failures = 0, crashes = 0, due_at = $3, settled_at = null
-          where id = $1
-          returning (select priority from builds b where b.id = build_id) as priority,
-                    exists (select 1 from deliveries earlier
-                             where earlier.endpoint_id = deliveries.endpoint_id
-                               and earlier.build_id = deliveries.build_id
-                               and earlier.seq < deliveries.seq
-                               and earlier.settled_at is null) as waits",
+            set state = $2, failures = 0, crashes = 0, due_at = $3, settled_at = null,
+                rank = coalesce(rank, 0.0), parked_on = 'turn'
+          where id = $1",
     )
     .bind(id.to_string())
     .bind(state.as_str())
     .bind(tx.now)
-    .fetch_one(tx.db())
+    .execute(tx.db())
     .await?;
-    if !row.try_get::<bool, _>("waits")? {
-        outbox::put(tx, Job::Delivery(id), row.try_get("priority")?, tx.now).await?;
-    }
+    // Whatever comes after it waits for it now, unless somebody is sending that already.
+    sqlx::query(
+        "update deliveries set parked_on = 'turn'
+          where endpoint_id = $1
+            and build_id = $2
+            and seq > $3
+            and settled_at is null
+            and state = 'pending'",
+    )
+    .bind(delivery.endpoint.to_string())
+    .bind(delivery.build.to_string())
+    .bind(i64::try_from(delivery.seq).map_err(Error::unavailable)?)
+    .execute(tx.db())
+    .await?;
+    pass_the_turn(tx, delivery.endpoint, delivery.build).await?;
     one(tx.db(), id).await
 }

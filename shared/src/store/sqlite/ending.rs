@@ -1,6 +1,6 @@
 //! Builds ended from outside: by a person, by a plan nobody wanted, by the clock.
 
-use super::{Tx, builds, events, plans, rows::Columns, tasks};
+use super::{Tx, builds, events, gates, plans, rows::Columns, tasks};
 use crate::{
     domain::{
         attempt,
@@ -9,6 +9,7 @@ use crate::{
         id::{BuildId, PlanId},
         plan, task,
     },
+    job::Job,
     store::{Build, Error},
 };
 
@@ -89,16 +90,20 @@ async fn end(
         state.on(task::Trigger::BuildCancelled)?;
     }
     let ids: Vec<_> = open.iter().map(|(task, _)| task.id).collect();
-    tasks::cancel(tx, &ids).await?;
-    cancel_planning(tx, id).await?;
+    let fenced = tasks::cancel(tx, &ids).await?;
+    if cancel_planning(tx, id).await? || fenced {
+        tx.recall(id);
+    }
     reject_proposed(tx, id).await?;
+    gates::forget_pause(tx, id).await?;
 
     let mut tally = standing.tally;
     tally.cancelled += u32::try_from(open.len()).unwrap_or(u32::MAX);
     sqlx::query(
         "update builds
             set state = $2, stop_code = $3, stop_message = $4, cancelled = $5, due_at = null,
-                holder = null, leased_until = null, settled_at = $6, updated_at = $6
+                parked_on = null, holder = null, leased_until = null, settled_at = $6,
+                updated_at = $6
           where id = $1",
     )
     .bind(id.to_string())
@@ -122,9 +127,10 @@ async fn end(
     events::append(tx, id, &told).await
 }
 
-async fn cancel_planning(tx: &mut Tx, id: BuildId) -> Result<(), Error> {
+/// Answers with whether somebody planned it.
+async fn cancel_planning(tx: &mut Tx, id: BuildId) -> Result<bool, Error> {
     let cancelled = attempt::State::Running.on(attempt::Trigger::Cancelled)?;
-    sqlx::query(
+    let fenced = sqlx::query(
         "update planning_attempts set state = $2, settled_at = $3
           where build_id = $1 and state = 'running'",
     )
@@ -132,8 +138,12 @@ async fn cancel_planning(tx: &mut Tx, id: BuildId) -> Result<(), Error> {
     .bind(cancelled.as_str())
     .bind(tx.now)
     .execute(tx.db())
-    .await?;
-    Ok(())
+    .await?
+    .rows_affected();
+    if 0 < fenced {
+        gates::freed(tx, Job::Plan(id)).await?;
+    }
+    Ok(0 < fenced)
 }
 
 async fn reject_proposed(tx: &mut Tx, id: BuildId) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
-use super::{Tx, rows::Columns};
+use super::{Tx, ranks, rows::Columns};
 use crate::{
     domain::id::HolderId,
     store::{Error, LaneView, Worker, WorkerBeat},
@@ -35,7 +35,8 @@ pub(super) async fn beat(tx: &mut Tx, worker: &WorkerBeat) -> Result<(), Error> 
         .bind(tx.now - SILENT_MS_MAX)
         .execute(tx.db())
         .await?;
-    Ok(())
+    // In passing: nothing else comes by as regularly.
+    ranks::forget_idle_flows(tx).await
 }
 
 pub(super) async fn sign_off(tx: &mut Tx, holder: HolderId) -> Result<(), Error> {
@@ -73,7 +74,8 @@ pub(super) async fn workers(db: &mut SqliteConnection) -> Result<Vec<Worker>, Er
     rows.iter().map(read).collect()
 }
 
-/// Deliveries whose turn it is not yet wait for their time like retries do.
+/// Work parked at a limit or a pause could run now; deliveries whose turn it is not yet wait for
+/// their time like retries do.
 pub(super) async fn lanes(db: &mut SqliteConnection) -> Result<Vec<LaneView>, Error> {
     let rows = sqlx::query(include_str!("sql/lanes.sql")).fetch_all(db).await?;
     let read = |row: &SqliteRow| {

@@ -1,14 +1,15 @@
 //! Leases of all three kinds of work: kept, given back, lapsed.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
+use serde_json::json;
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     Tx,
     deliveries::{self, Sent},
     planning,
-    rows::Columns,
+    rows::{Columns, to_json},
     settling,
 };
 use crate::{
@@ -17,38 +18,58 @@ use crate::{
         id::HolderId,
         retry::{Jitter, Policy},
     },
-    job::Job,
+    job::{Job, Lane},
     store::{Error, Fence},
 };
 
 pub(super) async fn extend(
     tx: &mut Tx,
-    fence: Fence,
     holder: HolderId,
+    held: &[Fence],
     lease: Duration,
-) -> Result<(), Error> {
-    let extend = match fence.job {
-        Job::Plan(_) => {
-            "update builds set leased_until = $4
-              where id = $1 and state = 'planning' and attempt = $2 and holder = $3"
+) -> Result<Vec<Fence>, Error> {
+    let mut kept = HashSet::new();
+    for &lane in Lane::ALL {
+        let rows: Vec<_> = held
+            .iter()
+            .filter(|fence| fence.job.lane() == lane)
+            .map(|fence| json!([fence.job.to_string(), fence.attempt]))
+            .collect();
+        if rows.is_empty() {
+            continue;
         }
-        Job::Task(_) => {
-            "update tasks set leased_until = $4
-              where id = $1 and state = 'in_progress' and attempt = $2 and holder = $3"
+        let extend = match lane {
+            Lane::Plans => {
+                "update builds set leased_until = $3 from json_each($1) j
+                  where builds.id = j.value ->> 0 and attempt = j.value ->> 1
+                    and state = 'planning' and holder = $2
+                  returning id, attempt"
+            }
+            Lane::Tasks => {
+                "update tasks set leased_until = $3 from json_each($1) j
+                  where tasks.id = j.value ->> 0 and attempt = j.value ->> 1
+                    and state = 'in_progress' and holder = $2
+                  returning id, attempt"
+            }
+            Lane::Deliveries => {
+                "update deliveries set leased_until = $3 from json_each($1) j
+                  where deliveries.id = j.value ->> 0 and attempt = j.value ->> 1
+                    and state = 'in_progress' and holder = $2
+                  returning id, attempt"
+            }
+        };
+        let rows = sqlx::query(extend)
+            .bind(to_json(&rows)?)
+            .bind(holder.to_string())
+            .bind(tx.in_future(lease))
+            .fetch_all(tx.db())
+            .await?;
+        for row in &rows {
+            kept.insert((row.word::<Job>("id")?, row.count("attempt")?));
         }
-        Job::Delivery(_) => {
-            "update deliveries set leased_until = $4
-              where id = $1 and state = 'in_progress' and attempt = $2 and holder = $3"
-        }
-    };
-    let extended = sqlx::query(extend)
-        .bind(fence.job.to_string())
-        .bind(fence.attempt)
-        .bind(holder.to_string())
-        .bind(tx.in_future(lease))
-        .execute(tx.db())
-        .await?;
-    if extended.rows_affected() == 0 { Err(Error::Fenced) } else { Ok(()) }
+    }
+    let is_lost = |fence: &&Fence| !kept.contains(&(fence.job, fence.attempt));
+    Ok(held.iter().filter(is_lost).copied().collect())
 }
 
 pub(super) async fn give_back(tx: &mut Tx, fence: Fence) -> Result<(), Error> {

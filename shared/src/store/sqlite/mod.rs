@@ -17,7 +17,9 @@ mod leases;
 mod events;
 mod files;
 mod deliveries;
-mod outbox;
+mod claiming;
+mod gates;
+mod ranks;
 mod fleet;
 #[cfg(feature = "conformance")]
 mod ageing;
@@ -34,20 +36,21 @@ use sqlx::{
 use writer::{Promise, Tx, Writer};
 
 use super::{
-    Adoption, AttemptView, Build, BuildClaim, BuildsWanted, DeliveriesWanted, Delivery,
-    DeliveryAttempt, DeliveryClaim, Error, EventView, Fence, FileContent, FileView, LaneView,
-    NewBuild, OpenError, OutboxRow, Page, PlanView, SendResult, Store, Submitted, Task, TaskClaim,
-    Worker, WorkerBeat,
+    Adoption, Ask, AttemptView, AuditEntry, AuditWanted, Bell, Build, BuildClaim, BuildsWanted,
+    DeliveriesWanted, Delivery, DeliveryAttempt, DeliveryClaim, Error, EventView, Fence,
+    FileContent, FileView, LaneView, NewBuild, OpenError, Page, Pause, PlanView, SendResult, Store,
+    Submitted, Task, TaskClaim, Worker, WorkerBeat,
 };
 use crate::{
     domain::{
         attempt::{Failure, Outcome},
         event::Event,
         id::{BuildId, DeliveryId, HolderId, PlanId, TaskId},
+        limit::{Gate, Limit},
         plan::Plan,
         retry::{Jitter, Policy},
     },
-    job::Job,
+    job::{Job, Lane},
 };
 
 /// Readers are few: a page of the API takes a millisecond, and the machine is one.
@@ -164,14 +167,9 @@ impl Store for Sqlite {
         turn.end(done).await
     }
 
-    async fn claim_build(
-        &self,
-        id: BuildId,
-        holder: HolderId,
-        lease: Duration,
-    ) -> Result<Option<BuildClaim>, Error> {
+    async fn claim_builds(&self, ask: &Ask) -> Result<Vec<BuildClaim>, Error> {
         let mut turn = self.writer.turn(Promise::OutlivesProcess).await?;
-        let done = planning::claim(turn.tx(), id, holder, lease).await;
+        let done = planning::claim(turn.tx(), ask).await;
         turn.end(done).await
     }
 
@@ -225,14 +223,9 @@ impl Store for Sqlite {
         tasks::attempts(&mut *self.look().await?, id).await
     }
 
-    async fn claim_task(
-        &self,
-        id: TaskId,
-        holder: HolderId,
-        lease: Duration,
-    ) -> Result<Option<TaskClaim>, Error> {
+    async fn claim_tasks(&self, ask: &Ask) -> Result<Vec<TaskClaim>, Error> {
         let mut turn = self.writer.turn(Promise::OutlivesProcess).await?;
-        let done = tasks::claim(turn.tx(), id, holder, lease).await;
+        let done = tasks::claim(turn.tx(), ask).await;
         turn.end(done).await
     }
 
@@ -249,9 +242,14 @@ impl Store for Sqlite {
         turn.end(done).await
     }
 
-    async fn extend(&self, fence: Fence, holder: HolderId, lease: Duration) -> Result<(), Error> {
+    async fn extend(
+        &self,
+        holder: HolderId,
+        held: &[Fence],
+        lease: Duration,
+    ) -> Result<Vec<Fence>, Error> {
         let mut turn = self.writer.turn(Promise::OutlivesProcess).await?;
-        let done = leases::extend(turn.tx(), fence, holder, lease).await;
+        let done = leases::extend(turn.tx(), holder, held, lease).await;
         turn.end(done).await
     }
 
@@ -309,15 +307,10 @@ impl Store for Sqlite {
         files::contents(&mut *self.look().await?, build).await
     }
 
-    async fn claim_delivery(
-        &self,
-        id: DeliveryId,
-        holder: HolderId,
-        lease: Duration,
-    ) -> Result<Option<DeliveryClaim>, Error> {
+    async fn claim_deliveries(&self, ask: &Ask) -> Result<Vec<DeliveryClaim>, Error> {
         // What is about to be told outside must not be taken back by a power cut.
         let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
-        let done = deliveries::claim(turn.tx(), id, holder, lease).await;
+        let done = deliveries::claim(turn.tx(), ask).await;
         turn.end(done).await
     }
 
@@ -354,25 +347,60 @@ impl Store for Sqlite {
         turn.end(done).await
     }
 
-    async fn outbox_due(&self, limit: u32) -> Result<Vec<OutboxRow>, Error> {
-        outbox::due(&mut *self.readers.acquire().await?, limit).await
+    fn bell(&self) -> &Bell {
+        self.writer.bell()
     }
 
-    async fn clear_outbox(&self, rows: &[i64]) -> Result<(), Error> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let mut turn = self.writer.turn(Promise::OutlivesProcess).await?;
-        let done = outbox::clear(turn.tx(), rows).await;
+    async fn next_due(&self, lane: Lane) -> Result<Option<Duration>, Error> {
+        let mut reader = self.readers.acquire().await?;
+        let ms = claiming::Statements::of(lane).next_due(&mut reader).await?;
+        Ok(ms.map(|ms| Duration::from_millis(ms.unsigned_abs())))
+    }
+
+    async fn limits(&self) -> Result<Vec<Limit>, Error> {
+        gates::limits(&mut *self.readers.acquire().await?).await
+    }
+
+    async fn put_limit(&self, limit: &Limit, by: &str) -> Result<(), Error> {
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = gates::put_limit(turn.tx(), limit, by).await;
         turn.end(done).await
     }
 
-    async fn outbox_next(&self) -> Result<Option<Duration>, Error> {
-        outbox::next(&mut *self.readers.acquire().await?).await
+    async fn remove_limit(&self, name: &str, by: &str) -> Result<(), Error> {
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = gates::remove_limit(turn.tx(), name, by).await;
+        turn.end(done).await
     }
 
-    async fn forgotten(&self, older_than: Duration, limit: u32) -> Result<Vec<Job>, Error> {
-        outbox::forgotten(&mut *self.readers.acquire().await?, older_than, limit).await
+    async fn weights(&self) -> Result<Vec<(String, f64)>, Error> {
+        gates::weights(&mut *self.readers.acquire().await?).await
+    }
+
+    async fn put_weight(&self, tenant: &str, weight: f64, by: &str) -> Result<(), Error> {
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = gates::put_weight(turn.tx(), tenant, weight, by).await;
+        turn.end(done).await
+    }
+
+    async fn pause(&self, gate: &Gate, by: &str) -> Result<(), Error> {
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = gates::pause(turn.tx(), gate, by).await;
+        turn.end(done).await
+    }
+
+    async fn resume(&self, gate: &Gate, by: &str) -> Result<(), Error> {
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = gates::resume(turn.tx(), gate, by).await;
+        turn.end(done).await
+    }
+
+    async fn paused(&self) -> Result<Vec<Pause>, Error> {
+        gates::paused(&mut *self.readers.acquire().await?).await
+    }
+
+    async fn audit(&self, wanted: &AuditWanted) -> Result<Page<AuditEntry>, Error> {
+        gates::audit(&mut *self.readers.acquire().await?, wanted).await
     }
 
     async fn beat(&self, worker: &WorkerBeat) -> Result<(), Error> {

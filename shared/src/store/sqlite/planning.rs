@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::{
-    Tx, events, outbox,
+    Tx, claiming, events, gates,
     rows::{Columns, to_json},
 };
 use crate::{
@@ -13,66 +15,75 @@ use crate::{
         brief::Brief,
         build,
         event::Event,
-        id::{BuildId, HolderId},
+        id::BuildId,
         retry::{Jitter, Policy},
         settle::{self, PlanningSettlement},
     },
     job::Job,
-    store::{BuildClaim, Error},
+    store::{Ask, BuildClaim, Error},
 };
 
-pub(super) async fn claim(
-    tx: &mut Tx,
-    id: BuildId,
-    holder: HolderId,
-    lease: Duration,
-) -> Result<Option<BuildClaim>, Error> {
-    let claimed = sqlx::query(
-        "update builds
-            set state = 'planning', attempt = attempt + 1, holder = $2, leased_until = $3,
-                due_at = null, started_at = coalesce(started_at, $4), updated_at = $4
-          where id = $1
-            and state = 'queued'
-            and due_at <= $4
-          returning attempt, brief",
-    )
-    .bind(id.to_string())
-    .bind(holder.to_string())
-    .bind(tx.in_future(lease))
-    .bind(tx.now)
-    .fetch_optional(tx.db())
-    .await?;
-    let Some(row) = claimed else { return Ok(None) };
-    let attempt = row.count("attempt")?;
-    let brief: Brief = row.json("brief")?;
+pub(super) async fn claim(tx: &mut Tx, ask: &Ask) -> Result<Vec<BuildClaim>, Error> {
+    let ids = claiming::admit(tx, &claiming::PLANS, ask).await?;
+    let mut claims = Vec::with_capacity(ids.len());
+    for id in &ids {
+        let row = sqlx::query(
+            "update builds
+                set state = 'planning', attempt = attempt + 1, holder = $2, leased_until = $3,
+                    due_at = null, started_at = coalesce(started_at, $4), updated_at = $4
+              where id = $1
+                and state = 'queued'
+              returning id, attempt, brief",
+        )
+        .bind(id)
+        .bind(ask.holder.to_string())
+        .bind(tx.in_future(ask.lease))
+        .bind(tx.now)
+        .fetch_one(tx.db())
+        .await?;
+        let claim = BuildClaim {
+            build: row.word("id")?,
+            attempt: row.count("attempt")?,
+            brief: row.json("brief")?,
+        };
+        if claim.attempt == 1 {
+            let Brief { prompt, framework, .. } = &claim.brief;
+            let started = Event::build_started(prompt, framework.as_deref());
+            events::append(tx, claim.build, &[started]).await?;
+        }
+        claims.push(claim);
+    }
+    begin_attempts(tx, ask, &claims).await?;
+    Ok(claims)
+}
+
+async fn begin_attempts(tx: &mut Tx, ask: &Ask, claims: &[BuildClaim]) -> Result<(), Error> {
+    if claims.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = claims.iter().map(|claim| json!([claim.build, claim.attempt])).collect();
     sqlx::query(
         "insert into planning_attempts (build_id, number, holder, state, started_at)
-         values ($1, $2, $3, 'running', $4)",
+         select value ->> 0, value ->> 1, $2, 'running', $3 from json_each($1)",
     )
-    .bind(id.to_string())
-    .bind(attempt)
-    .bind(holder.to_string())
+    .bind(to_json(&rows)?)
+    .bind(ask.holder.to_string())
     .bind(tx.now)
     .execute(tx.db())
     .await?;
-    if attempt == 1 {
-        let started = Event::build_started(&brief.prompt, brief.framework.as_deref());
-        events::append(tx, id, &[started]).await?;
-    }
-    Ok(Some(BuildClaim { build: id, attempt, brief }))
+    Ok(())
 }
 
 /// What one knows of a build whose planning one holds.
 pub(super) struct Held {
     pub failures: u32,
     pub crashes: u32,
-    pub priority: u8,
 }
 
 /// `Fenced` if the attempt is not the running one.
 pub(super) async fn held(tx: &mut Tx, id: BuildId, attempt: u32) -> Result<Held, Error> {
     let row = sqlx::query(
-        "select failures, crashes, priority
+        "select failures, crashes
            from builds
           where id = $1
             and state = 'planning'
@@ -83,11 +94,7 @@ pub(super) async fn held(tx: &mut Tx, id: BuildId, attempt: u32) -> Result<Held,
     .fetch_optional(tx.db())
     .await?
     .ok_or(Error::Fenced)?;
-    Ok(Held {
-        failures: row.count("failures")?,
-        crashes: row.count("crashes")?,
-        priority: sqlx::Row::try_get(&row, "priority")?,
-    })
+    Ok(Held { failures: row.count("failures")?, crashes: row.count("crashes")? })
 }
 
 pub(super) async fn note(tx: &mut Tx, claim: &BuildClaim, event: Event) -> Result<(), Error> {
@@ -109,9 +116,13 @@ pub(super) async fn settle(
     let due_at = settlement.due_in.map(|after| tx.in_future(after));
     write(tx, id, attempt, &settlement, due_at).await?;
     end_attempt(tx, id, attempt, settlement.attempt, Some(failure)).await?;
-    if let Some(due_at) = due_at {
-        outbox::put(tx, Job::Plan(id), held.priority, due_at).await?;
+    if due_at.is_none() {
+        gates::forget_pause(tx, id).await?;
     }
+    if due_at.is_some_and(|due_at| due_at <= tx.now) {
+        tx.ring([Job::Plan(id)]);
+    }
+    gates::freed(tx, Job::Plan(id)).await?;
     events::append(tx, id, &settlement.events).await
 }
 
@@ -125,7 +136,7 @@ async fn write(
     let stop = settlement.stop.as_ref();
     let written = sqlx::query(
         "update builds
-            set state = $3, due_at = $4, holder = null, leased_until = null,
+            set state = $3, due_at = $4, parked_on = iif($10 < $4, 'time', null), holder = null, leased_until = null,
                 failures = failures + $5, crashes = crashes + $6,
                 stop_code = $7, stop_message = $8,
                 settled_at = iif($9, $10, null), updated_at = $10
@@ -174,7 +185,7 @@ pub(super) async fn end_attempt(
 }
 
 pub(super) async fn give_back(tx: &mut Tx, id: BuildId, attempt: u32) -> Result<(), Error> {
-    let held = held(tx, id, attempt).await?;
+    held(tx, id, attempt).await?;
     let state = build::State::Planning.on(build::Trigger::GivenBack)?;
     let ended = attempt::State::Running.on(attempt::Trigger::GivenBack)?;
     let settlement = PlanningSettlement {
@@ -189,5 +200,6 @@ pub(super) async fn give_back(tx: &mut Tx, id: BuildId, attempt: u32) -> Result<
     let due_at = tx.now;
     write(tx, id, attempt, &settlement, Some(due_at)).await?;
     end_attempt(tx, id, attempt, ended, None).await?;
-    outbox::put(tx, Job::Plan(id), held.priority, due_at).await
+    tx.ring([Job::Plan(id)]);
+    gates::freed(tx, Job::Plan(id)).await
 }

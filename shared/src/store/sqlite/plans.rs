@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Tx, builds, events, planning,
+    Tx, builds, events, gates, planning, ranks,
     rows::{Columns, to_json},
 };
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
         task,
     },
     draw,
+    job::{Job, Lane},
     store::{Adoption, Build, BuildClaim, Error, PlanView},
 };
 
@@ -67,7 +68,7 @@ pub(super) async fn adopt(
     adoption: Adoption,
 ) -> Result<(), Error> {
     let BuildClaim { build, attempt, .. } = *claim;
-    let held = planning::held(tx, build, attempt).await?;
+    planning::held(tx, build, attempt).await?;
     let (trigger, state) = match adoption {
         Adoption::AtOnce { .. } => (build::Trigger::PlanAdopted, State::Adopted),
         Adoption::OnApproval { .. } => (build::Trigger::PlanProposed, State::Proposed),
@@ -100,8 +101,9 @@ pub(super) async fn adopt(
     }
     planning::end_attempt(tx, build, attempt, ended, None).await?;
     if matches!(adoption, Adoption::AtOnce { .. }) {
-        release_unblocked(tx, build, held.priority).await?;
+        release_unblocked(tx, build).await?;
     }
+    gates::freed(tx, Job::Plan(build)).await?;
     events::append(tx, build, &adoption_events(plan, adoption)).await
 }
 
@@ -187,6 +189,7 @@ async fn insert_tasks(
             to_json(&task.writes)?,
             to_json(&task.input)?,
             planned.waits_for.len(),
+            task.cost,
         ]));
         if rows.len() < ROWS_AT_ONCE && place + 1 < ids.len() {
             continue;
@@ -194,11 +197,13 @@ async fn insert_tasks(
         sqlx::query(
             "insert into tasks
                (build_id, plan_id, state, id, place, key, name, description, phase, operation,
-                role, priority, estimated_secs, writes, input, waiting_on)
+                role, priority, estimated_secs, writes, input, waiting_on, cost, tenant, band,
+                limit_key)
              select $1, $2, 'pending', value ->> 0, value ->> 1, value ->> 2, value ->> 3,
                     value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9,
-                    value ->> 10, value ->> 11, value ->> 12
-               from json_each($3)",
+                    value ->> 10, value ->> 11, value ->> 12, value ->> 13, b.tenant, b.priority,
+                    b.limit_key
+               from json_each($3) join builds b on b.id = $1",
         )
         .bind(build.to_string())
         .bind(plan_id.to_string())
@@ -229,43 +234,58 @@ async fn insert_dependencies(tx: &mut Tx, plan: &Plan, ids: &[TaskId]) -> Result
     Ok(())
 }
 
-/// Makes ready what waits for nothing in a build's plan, and puts it into the outbox in the order
-/// of the tasks' priorities.
-pub(super) async fn release_unblocked(
-    tx: &mut Tx,
-    build: BuildId,
-    priority: u8,
-) -> Result<(), Error> {
+/// Makes ready what waits for nothing in a build's plan, in the order of the tasks' priorities.
+pub(super) async fn release_unblocked(tx: &mut Tx, build: BuildId) -> Result<(), Error> {
     task::State::Pending.on(task::Trigger::DependenciesMet)?;
-    let plan: String = sqlx::query_scalar("select plan_id from builds where id = $1")
+    let row = sqlx::query("select plan_id, tenant, priority from builds where id = $1")
         .bind(build.to_string())
         .fetch_one(tx.db())
         .await?;
-    sqlx::query(
-        "insert into outbox (job, priority, due_at)
-         select id, $2, $3
+    let unblocked: Vec<(String, u32)> = sqlx::query_as(
+        "select id, cost
            from tasks
           where plan_id = $1
             and state = 'pending'
             and waiting_on = 0
           order by priority, place",
     )
-    .bind(&plan)
-    .bind(priority)
-    .bind(tx.now)
-    .execute(tx.db())
+    .bind(row.text("plan_id")?)
+    .fetch_all(tx.db())
     .await?;
-    sqlx::query(
-        "update tasks
-            set state = 'ready', due_at = $2
-          where plan_id = $1
-            and state = 'pending'
-            and waiting_on = 0",
-    )
-    .bind(&plan)
-    .bind(tx.now)
-    .execute(tx.db())
-    .await?;
+    let priority = sqlx::Row::try_get(&row, "priority")?;
+    release(tx, &row.text("tenant")?, priority, &unblocked).await
+}
+
+/// Makes pending tasks of one build ready. `tasks` are their ids and costs, first come, first
+/// served.
+pub(super) async fn release(
+    tx: &mut Tx,
+    tenant: &str,
+    priority: u8,
+    tasks: &[(String, u32)],
+) -> Result<(), Error> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let costs: Vec<u32> = tasks.iter().map(|(_, cost)| *cost).collect();
+    let ranks = ranks::give(tx, Lane::Tasks, tenant, priority, &costs).await?;
+    let rows: Vec<Value> =
+        tasks.iter().zip(ranks).map(|((id, _), rank)| json!([id, rank])).collect();
+    for rows in rows.chunks(ROWS_AT_ONCE) {
+        sqlx::query(
+            "update tasks
+                set state = 'ready', due_at = $2, rank = j.value ->> 1
+               from json_each($1) j
+              where tasks.id = j.value ->> 0",
+        )
+        .bind(to_json(rows)?)
+        .bind(tx.now)
+        .execute(tx.db())
+        .await?;
+    }
+    for (id, _) in tasks {
+        tx.ring([Job::Task(id.parse().map_err(Error::unavailable)?)]);
+    }
     Ok(())
 }
 
@@ -289,15 +309,13 @@ pub(super) async fn approve(tx: &mut Tx, id: PlanId) -> Result<Build, Error> {
         .bind(state.as_str())
         .execute(tx.db())
         .await?;
-    let priority: u8 = sqlx::query_scalar(
-        "update builds set state = $2, updated_at = $3 where id = $1 returning priority",
-    )
-    .bind(build.to_string())
-    .bind(build_state.as_str())
-    .bind(tx.now)
-    .fetch_one(tx.db())
-    .await?;
-    release_unblocked(tx, build, priority).await?;
+    sqlx::query("update builds set state = $2, updated_at = $3 where id = $1")
+        .bind(build.to_string())
+        .bind(build_state.as_str())
+        .bind(tx.now)
+        .execute(tx.db())
+        .await?;
+    release_unblocked(tx, build).await?;
     events::append(tx, build, &[Event::plan_approved(id)]).await?;
     builds::one(tx.db(), build).await
 }

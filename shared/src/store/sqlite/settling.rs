@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use sqlx::sqlite::SqliteRow;
 
 use super::{
-    Tx, builds, events, files, outbox,
+    Tx, builds, events, files, gates, plans,
     rows::{Columns, to_json},
     tasks,
 };
@@ -35,7 +35,7 @@ pub(super) async fn settle(
     jitter: Jitter,
 ) -> Result<(), Error> {
     let held = held(tx, id, attempt).await?;
-    let (build, priority) = (held.build, held.priority);
+    let (build, tenant, priority) = (held.build, held.tenant.clone(), held.priority);
     let settlement = match outcome {
         Outcome::Succeeded(output) => succeed(tx, held, output, policy, jitter).await?,
         Outcome::Failed(failure) => fail(tx, held, failure, policy, jitter).await?,
@@ -46,19 +46,22 @@ pub(super) async fn settle(
     if let Some(output) = &settlement.output {
         files::keep(tx, build, id, output).await?;
     }
-    if let Some(due_in) = settlement.due_in {
-        let due_at = tx.in_future(due_in);
-        outbox::put(tx, Job::Task(id), priority, due_at).await?;
+    if settlement.due_in.is_some_and(|due_in| due_in.is_zero()) {
+        tx.ring([Job::Task(id)]);
     }
-    advance(tx, &settlement, priority).await?;
+    advance(tx, &settlement, &tenant, priority).await?;
     skip(tx, &settlement.skipped).await?;
-    tasks::cancel(tx, &settlement.cancelled).await?;
+    if tasks::cancel(tx, &settlement.cancelled).await? {
+        tx.recall(build);
+    }
     write_build(tx, build, &settlement).await?;
+    gates::freed(tx, Job::Task(id)).await?;
     events::append(tx, build, &settlement.events).await
 }
 
 struct Held {
     build: BuildId,
+    tenant: String,
     priority: u8,
     on_task_failure: OnTaskFailure,
     progress: Progress,
@@ -67,7 +70,7 @@ struct Held {
 /// The attempt at hand, without the tasks around it. `Fenced` if it is not the running one.
 async fn held(tx: &mut Tx, id: TaskId, attempt: u32) -> Result<Held, Error> {
     let row = sqlx::query(
-        "select t.id, t.name, t.failures, t.crashes, t.build_id, b.state, b.priority,
+        "select t.id, t.name, t.failures, t.crashes, t.build_id, t.tenant, t.band, b.state,
                 b.on_task_failure, b.tasks, b.completed, b.failed, b.skipped, b.cancelled, b.files
            from tasks t join builds b on b.id = t.build_id
           where t.id = $1
@@ -82,7 +85,8 @@ async fn held(tx: &mut Tx, id: TaskId, attempt: u32) -> Result<Held, Error> {
     let on_task_failure = row.word("on_task_failure")?;
     Ok(Held {
         build: row.word("build_id")?,
-        priority: sqlx::Row::try_get(&row, "priority")?,
+        tenant: row.text("tenant")?,
+        priority: sqlx::Row::try_get(&row, "band")?,
         on_task_failure,
         progress: Progress {
             build: row.word("state")?,
@@ -202,7 +206,8 @@ async fn write_task(
 ) -> Result<(), Error> {
     let written = sqlx::query(
         "update tasks
-            set state = $3, due_at = $4, holder = null, leased_until = null,
+            set state = $3, due_at = $4, parked_on = iif($10 < $4, 'time', null), holder = null,
+                leased_until = null,
                 failures = failures + $5, crashes = crashes + $6,
                 failure = coalesce($7, failure), logs = coalesce($8, logs),
                 settled_at = iif($9, $10, null)
@@ -249,39 +254,34 @@ async fn write_attempt(
 }
 
 /// Lets the dependents wait for one task fewer, and releases those that wait for none.
-async fn advance(tx: &mut Tx, settlement: &Settlement, priority: u8) -> Result<(), Error> {
+async fn advance(
+    tx: &mut Tx,
+    settlement: &Settlement,
+    tenant: &str,
+    priority: u8,
+) -> Result<(), Error> {
     if settlement.advanced.is_empty() {
         return Ok(());
     }
-    let released = to_json(&settlement.released)?;
     sqlx::query(
-        "update tasks
-            set waiting_on = waiting_on - 1,
-                state = iif(id in (select value from json_each($2)), 'ready', state),
-                due_at = iif(id in (select value from json_each($2)), $3, due_at)
+        "update tasks set waiting_on = waiting_on - 1
           where id in (select value from json_each($1))",
     )
     .bind(to_json(&settlement.advanced)?)
-    .bind(&released)
-    .bind(tx.now)
     .execute(tx.db())
     .await?;
     if settlement.released.is_empty() {
         return Ok(());
     }
-    sqlx::query(
-        "insert into outbox (job, priority, due_at)
-         select id, $2, $3
-           from tasks
+    let released: Vec<(String, u32)> = sqlx::query_as(
+        "select id, cost from tasks
           where id in (select value from json_each($1))
           order by priority, place",
     )
-    .bind(&released)
-    .bind(priority)
-    .bind(tx.now)
-    .execute(tx.db())
+    .bind(to_json(&settlement.released)?)
+    .fetch_all(tx.db())
     .await?;
-    Ok(())
+    plans::release(tx, tenant, priority, &released).await
 }
 
 async fn skip(tx: &mut Tx, ids: &[TaskId]) -> Result<(), Error> {
@@ -321,5 +321,8 @@ async fn write_build(tx: &mut Tx, id: BuildId, settlement: &Settlement) -> Resul
     .bind(tx.now)
     .execute(tx.db())
     .await?;
+    if settlement.build.is_final() {
+        gates::forget_pause(tx, id).await?;
+    }
     Ok(())
 }

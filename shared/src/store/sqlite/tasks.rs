@@ -1,21 +1,26 @@
 //! Tasks: looked at, claimed, cancelled. For outcomes, see `settling.rs`.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use serde_json::{Value, json};
+use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Tx, builds, events,
+    Tx, builds, claiming, events, gates,
     rows::{Columns, to_json},
 };
 use crate::{
     domain::{
         attempt,
         event::{Event, TaskRef},
-        id::{BuildId, HolderId, TaskId},
+        id::{BuildId, TaskId},
         task::State,
     },
-    store::{AttemptView, Error, Task, TaskClaim},
+    job::Job,
+    store::{Ask, AttemptView, Error, Task, TaskClaim},
 };
 
 macro_rules! select_tasks {
@@ -68,11 +73,13 @@ fn read(row: &SqliteRow) -> Result<Task, sqlx::Error> {
         phase: row.word("phase")?,
         operation: row.word("operation")?,
         role: row.text("role")?,
-        priority: sqlx::Row::try_get(row, "priority")?,
+        priority: row.try_get("priority")?,
         estimated_secs: row.count("estimated_secs")?,
         depends_on,
         writes: row.json("writes")?,
         state: row.word("state")?,
+        cost: row.count("cost")?,
+        parked_on: row.word_if_any("parked_on")?,
         attempt: row.count("attempt")?,
         failures: row.count("failures")?,
         crashes: row.count("crashes")?,
@@ -110,32 +117,71 @@ pub(super) async fn attempts(
     rows.iter().map(read).collect()
 }
 
-pub(super) async fn claim(
-    tx: &mut Tx,
-    id: TaskId,
-    holder: HolderId,
-    lease: Duration,
-) -> Result<Option<TaskClaim>, Error> {
-    let claimed = sqlx::query(
+pub(super) async fn claim(tx: &mut Tx, ask: &Ask) -> Result<Vec<TaskClaim>, Error> {
+    let ids = claiming::admit(tx, &claiming::TASKS, ask).await?;
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut rows = sqlx::query(
         "update tasks
             set state = 'in_progress', attempt = attempt + 1, holder = $2, leased_until = $3,
                 due_at = null, started_at = coalesce(started_at, $4)
-          where id = $1
+          where id in (select value from json_each($1))
             and state = 'ready'
-            and due_at <= $4
-          returning build_id, attempt, key, name, description, phase, operation, role,
-                    estimated_secs, writes, input,
-                    (select spec from plans p where p.id = plan_id) as spec",
+          returning id, build_id, plan_id, attempt, key, name, description, phase, operation,
+                    role, estimated_secs, writes, input, cost, rank",
     )
-    .bind(id.to_string())
-    .bind(holder.to_string())
-    .bind(tx.in_future(lease))
+    .bind(to_json(&ids)?)
+    .bind(ask.holder.to_string())
+    .bind(tx.in_future(ask.lease))
     .bind(tx.now)
-    .fetch_optional(tx.db())
+    .fetch_all(tx.db())
     .await?;
-    let Some(row) = claimed else { return Ok(None) };
-    let claim = TaskClaim {
-        task: id,
+    let mut ranked = Vec::with_capacity(rows.len());
+    for row in rows.drain(..) {
+        ranked.push((row.try_get::<f64, _>("rank")?, row.text("id")?, row));
+    }
+    ranked.sort_by(|(rank, id, _), (other, other_id, _)| {
+        rank.total_cmp(other).then_with(|| id.cmp(other_id))
+    });
+
+    let mut specs: HashMap<String, Arc<Value>> = HashMap::new();
+    let mut claims = Vec::with_capacity(ranked.len());
+    let mut started: BTreeMap<BuildId, Vec<Event>> = BTreeMap::new();
+    for (_, _, row) in &ranked {
+        let spec = spec_of(tx, &mut specs, row.text("plan_id")?).await?;
+        let claim = read_claim(row, spec)?;
+        let task = TaskRef { id: claim.task, name: claim.name.clone() };
+        let event = Event::task_started(&task, &row.text("description")?, claim.attempt);
+        started.entry(claim.build).or_default().push(event);
+        claims.push(claim);
+    }
+    begin_attempts(tx, ask, &claims).await?;
+    for (build, told) in started {
+        events::append(tx, build, &told).await?;
+    }
+    Ok(claims)
+}
+
+/// The spec of a plan, which is read once however many of its tasks are claimed.
+async fn spec_of(
+    tx: &mut Tx,
+    specs: &mut HashMap<String, Arc<Value>>,
+    plan: String,
+) -> Result<Arc<Value>, Error> {
+    if let Some(spec) = specs.get(&plan) {
+        return Ok(Arc::clone(spec));
+    }
+    let row =
+        sqlx::query("select spec from plans where id = $1").bind(&plan).fetch_one(tx.db()).await?;
+    let spec: Arc<Value> = Arc::new(row.json("spec")?);
+    specs.insert(plan, Arc::clone(&spec));
+    Ok(spec)
+}
+
+fn read_claim(row: &SqliteRow, spec: Arc<Value>) -> Result<TaskClaim, sqlx::Error> {
+    Ok(TaskClaim {
+        task: row.word("id")?,
         build: row.word("build_id")?,
         attempt: row.count("attempt")?,
         key: row.text("key")?,
@@ -146,22 +192,23 @@ pub(super) async fn claim(
         estimated_secs: row.count("estimated_secs")?,
         writes: row.json("writes")?,
         input: row.json("input")?,
-        spec: row.json("spec")?,
-    };
+        spec,
+        cost: row.count("cost")?,
+    })
+}
+
+async fn begin_attempts(tx: &mut Tx, ask: &Ask, claims: &[TaskClaim]) -> Result<(), Error> {
+    let rows: Vec<_> = claims.iter().map(|claim| json!([claim.task, claim.attempt])).collect();
     sqlx::query(
         "insert into task_attempts (task_id, number, holder, state, started_at)
-         values ($1, $2, $3, 'running', $4)",
+         select value ->> 0, value ->> 1, $2, 'running', $3 from json_each($1)",
     )
-    .bind(id.to_string())
-    .bind(claim.attempt)
-    .bind(holder.to_string())
+    .bind(to_json(&rows)?)
+    .bind(ask.holder.to_string())
     .bind(tx.now)
     .execute(tx.db())
     .await?;
-    let task = TaskRef { id, name: claim.name.clone() };
-    let started = Event::task_started(&task, &row.text("description")?, claim.attempt);
-    events::append(tx, claim.build, &[started]).await?;
-    Ok(Some(claim))
+    Ok(())
 }
 
 /// The tasks of a build that are not final, in the order of the plan.
@@ -185,13 +232,12 @@ pub(super) fn reference(row: &SqliteRow) -> Result<TaskRef, sqlx::Error> {
 }
 
 /// Cancels tasks, and the attempts that run at them: their holders will find themselves fenced.
-pub(super) async fn cancel(tx: &mut Tx, ids: &[TaskId]) -> Result<(), Error> {
-    if ids.is_empty() {
-        return Ok(());
-    }
+/// Answers with whether there were any.
+pub(super) async fn cancel(tx: &mut Tx, ids: &[TaskId]) -> Result<bool, Error> {
+    let Some(&first) = ids.first() else { return Ok(false) };
     let ids = to_json(ids)?;
     let cancelled = attempt::State::Running.on(attempt::Trigger::Cancelled)?;
-    sqlx::query(
+    let fenced = sqlx::query(
         "update task_attempts set state = $2, settled_at = $3
           where task_id in (select value from json_each($1)) and state = 'running'",
     )
@@ -199,11 +245,12 @@ pub(super) async fn cancel(tx: &mut Tx, ids: &[TaskId]) -> Result<(), Error> {
     .bind(cancelled.as_str())
     .bind(tx.now)
     .execute(tx.db())
-    .await?;
+    .await?
+    .rows_affected();
     sqlx::query(
         "update tasks
-            set state = 'cancelled', due_at = null, holder = null, leased_until = null,
-                settled_at = $2
+            set state = 'cancelled', due_at = null, parked_on = null, holder = null,
+                leased_until = null, settled_at = $2
           where id in (select value from json_each($1))
             and state in ('pending', 'ready', 'in_progress')",
     )
@@ -211,5 +258,8 @@ pub(super) async fn cancel(tx: &mut Tx, ids: &[TaskId]) -> Result<(), Error> {
     .bind(tx.now)
     .execute(tx.db())
     .await?;
-    Ok(())
+    if 0 < fenced {
+        gates::freed(tx, Job::Task(first)).await?;
+    }
+    Ok(0 < fenced)
 }

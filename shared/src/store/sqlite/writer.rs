@@ -3,7 +3,7 @@
 //! A commit costs a wait for the disk, and a verb a fraction of that. So a verb that has written
 //! waits for its turn once more before it commits, and whoever was in line meanwhile has joined:
 //! each in a savepoint of its own, so that one that fails takes nobody with it. No verb answers
-//! before its commit stands, and alone it waits for nobody.
+//! before its commit stands, and alone it waits for nobody. The bell rings once it stands.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -13,13 +13,17 @@ use std::{
 use sqlx::{SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::store::Error;
+use crate::{
+    domain::id::BuildId,
+    job::Job,
+    store::{Bell, Error},
+};
 
 /// What an answer promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub(super) enum Promise {
     /// It outlives the process, and a power cut too unless that follows at once: enough for claims,
-    /// leases and the outbox, which only say who was about to do what. It comes back as if the
+    /// and leases, which only say who was about to do what. It comes back as if the
     /// claim had never been.
     OutlivesProcess,
     /// It is on disk.
@@ -31,9 +35,32 @@ pub(super) struct Tx {
     db: Transaction<'static, sqlx::Sqlite>,
     /// The instant of everything that this verb writes, by the database's clock.
     pub(super) now: i64,
+    /// What this verb has to tell once it stands.
+    news: News,
 }
 
+/// What commits make claimable, and builds whose leases they take away.
+#[derive(Default)]
+struct News {
+    claimable: Vec<Job>,
+    recalled: Vec<BuildId>,
+}
+
+/// The bell keeps no more than this of a lane, so nobody need remember more.
+const NEWS_MOST: usize = 256;
+
 impl Tx {
+    /// Says that this work can be claimed, perhaps.
+    pub(super) fn ring(&mut self, claimable: impl IntoIterator<Item = Job>) {
+        let room = NEWS_MOST.saturating_sub(self.news.claimable.len());
+        self.news.claimable.extend(claimable.into_iter().take(room));
+    }
+
+    /// Says that work of a build was ended under whoever holds it.
+    pub(super) fn recall(&mut self, build: BuildId) {
+        self.news.recalled.push(build);
+    }
+
     pub(super) fn db(&mut self) -> &mut SqliteConnection {
         &mut self.db
     }
@@ -61,22 +88,27 @@ struct Group {
     fate: Fate,
     /// A verb was dropped before it ended: what it wrote is still to be taken back.
     torn: bool,
+    bell: Bell,
+    /// Of the verbs that were kept.
+    news: News,
 }
 
 impl Group {
-    async fn begin(pool: &SqlitePool, promise: Promise) -> Result<Self, sqlx::Error> {
+    async fn begin(pool: &SqlitePool, promise: Promise, bell: Bell) -> Result<Self, sqlx::Error> {
         let begin = match promise {
             Promise::OutlivesProcess => "pragma synchronous = normal; begin immediate",
             Promise::OutlivesPower => "pragma synchronous = full; begin immediate",
         };
-        let mut tx = Tx { db: pool.begin_with(begin).await?, now: 0 };
+        let mut tx = Tx { db: pool.begin_with(begin).await?, now: 0, news: News::default() };
         tx.read_clock().await?;
-        Ok(Self { tx, promise, fate: Fate::default(), torn: false })
+        let (fate, news) = (Fate::default(), News::default());
+        Ok(Self { tx, promise, fate, torn: false, bell, news })
     }
 
     /// Lets one more verb in.
     async fn join(&mut self) -> Result<(), sqlx::Error> {
         self.mend().await?;
+        self.tx.news = News::default();
         sqlx::raw_sql("savepoint verb").execute(self.tx.db()).await?;
         self.tx.read_clock().await
     }
@@ -91,6 +123,13 @@ impl Group {
         Ok(())
     }
 
+    /// Remembers what the verb that was kept has to tell.
+    fn hear(&mut self) {
+        let News { claimable, recalled } = std::mem::take(&mut self.tx.news);
+        self.news.claimable.extend(claimable);
+        self.news.recalled.extend(recalled);
+    }
+
     async fn mend(&mut self) -> Result<(), sqlx::Error> {
         if self.torn {
             self.take_back().await?;
@@ -102,12 +141,20 @@ impl Group {
     async fn commit(mut self) {
         // Whoever waits must learn something, even if this future is dropped while the disk works.
         let told = Told(Arc::clone(&self.fate));
+        let (bell, news) = (self.bell.clone(), std::mem::take(&mut self.news));
         let committed = match self.mend().await {
             Ok(()) => self.tx.db.commit().await,
             Err(error) => Err(error),
         };
         // The first word counts, and this is the first: the fate is set under the lock.
+        let stands = committed.is_ok();
         let _ = told.0.set(committed.map_err(Arc::new));
+        if stands {
+            bell.ring(news.claimable);
+            for build in news.recalled {
+                bell.recall(build);
+            }
+        }
     }
 
     fn fail(self, error: sqlx::Error) -> Error {
@@ -133,11 +180,16 @@ pub(super) struct Writer {
     /// Of one connection.
     pool: SqlitePool,
     slot: Slot,
+    bell: Bell,
 }
 
 impl Writer {
     pub(super) fn new(pool: SqlitePool) -> Self {
-        Self { pool, slot: Slot::default() }
+        Self { pool, slot: Slot::default(), bell: Bell::default() }
+    }
+
+    pub(super) const fn bell(&self) -> &Bell {
+        &self.bell
     }
 
     /// Waits until it is one's turn to write.
@@ -151,7 +203,7 @@ impl Writer {
         }
         let first = slot.is_none();
         match slot.as_mut() {
-            None => *slot = Some(Group::begin(&self.pool, promise).await?),
+            None => *slot = Some(Group::begin(&self.pool, promise, self.bell.clone()).await?),
             Some(group) => {
                 if let Err(error) = group.join().await {
                     return Err(fail(&mut slot, error));
@@ -210,6 +262,9 @@ impl Turn {
             return Err(fail(&mut held.0, error));
         }
         held.group().torn = false;
+        if done.is_ok() {
+            held.group().hear();
+        }
         let fate = Arc::clone(&held.group().fate);
         drop(held);
 

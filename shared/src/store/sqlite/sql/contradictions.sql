@@ -70,6 +70,34 @@ select 'a delivery was begun before its turn', d.id
                   and earlier.seq < d.seq
                   and earlier.attempt = 0)
 union all
+select 'a delivery has its turn before another one', d.id
+  from deliveries d
+ where d.state = 'pending'
+   and coalesce(d.parked_on, '') <> 'turn'
+   and exists (select 1 from deliveries earlier
+                where earlier.endpoint_id = d.endpoint_id
+                  and earlier.build_id = d.build_id
+                  and earlier.seq < d.seq
+                  and earlier.settled_at is null)
+union all
+select 'a delivery waits for its turn, and there is none before it', d.id
+  from deliveries d
+ where d.parked_on = 'turn'
+   and not exists (select 1 from deliveries earlier
+                    where earlier.endpoint_id = d.endpoint_id
+                      and earlier.build_id = d.build_id
+                      and earlier.seq < d.seq
+                      and earlier.settled_at is null)
+union all
+select 'work is parked at a gate that no claim looks at', w.id
+  from (select 'plans' as lane, id, parked_on from builds where parked_on is not null
+        union all
+        select 'tasks', id, parked_on from tasks where parked_on is not null
+        union all
+        select 'deliveries', id, parked_on from deliveries where parked_on is not null) w
+ where w.parked_on not in ('time', 'turn')
+   and not exists (select 1 from parks p where p.lane = w.lane and p.gate = w.parked_on)
+union all
 select 'the file is damaged: ' || integrity_check, '' from pragma_integrity_check
  where integrity_check <> 'ok'
 union all

@@ -1,19 +1,22 @@
 -- Depth, running and age of the oldest waiting work of each lane. Each part reads a partial index.
+-- What is parked at a limit or a pause waits; it could run now but for them.
 with
   clock as (select cast(unixepoch('subsec') * 1000 as integer) as now),
   open (lane, due_at, could_run) as (
-    select 'plans', due_at, due_at <= now from builds, clock where state = 'queued'
+    select 'plans', due_at, 1 from builds where state = 'queued' and parked_on is null
     union all
-    select 'tasks', due_at, due_at <= now from tasks, clock where state = 'ready'
+    select 'plans', due_at, 1 from builds where parked_on <> 'time'
     union all
-    select 'deliveries', due_at,
-           due_at <= now
-           and not exists (select 1 from deliveries earlier
-                            where earlier.endpoint_id = deliveries.endpoint_id
-                              and earlier.build_id = deliveries.build_id
-                              and earlier.seq < deliveries.seq
-                              and earlier.settled_at is null)
-      from deliveries, clock where state = 'pending'
+    select 'plans', due_at, due_at <= now from builds, clock where parked_on = 'time'
+    union all
+    select 'tasks', due_at, 1 from tasks where state = 'ready' and parked_on is null
+    union all
+    select 'tasks', due_at, 1 from tasks where parked_on <> 'time'
+    union all
+    select 'tasks', due_at, due_at <= now from tasks, clock where parked_on = 'time'
+    union all
+    select 'deliveries', due_at, due_at <= now and coalesce(parked_on, '') <> 'turn'
+      from deliveries, clock where settled_at is null and state = 'pending'
   ),
   depth as (
     select lane, count(*) as waiting_or_delayed, sum(could_run) as waiting,
