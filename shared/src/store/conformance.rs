@@ -1,7 +1,7 @@
 //! One suite for every store: each test is a promise of `trait Store`.
 //!
-//! `store_conformance!` makes a test of each against a fresh store. No test sleeps: a store under test
-//! is aged instead. What a store promises and no test here holds is not a promise.
+//! `store_conformance!` makes a test of each against a fresh store without limits. No test sleeps: a
+//! store under test is aged instead. What a store promises and no test here holds is not a promise.
 
 #![expect(clippy::unwrap_used, reason = "these are tests, compiled into the library")]
 
@@ -13,14 +13,15 @@ pub mod ending;
 pub mod retrying;
 pub mod records;
 pub mod deliveries;
-pub mod outbox;
+pub mod scheduling;
+pub mod limiting;
 pub mod fleet;
 
 use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 
-use super::*;
+use super::{bell::Rung, *};
 use crate::{
     domain::{
         attempt::{Failure, Outcome, Output, OutputFile},
@@ -39,8 +40,12 @@ use crate::{
 #[async_trait]
 pub trait Ageing: Store {
     /// Makes everything in the store older by `by`, as if that much time had passed: every instant
-    /// of every row moves into the past (leases, due times, deadlines, beats, the outbox).
+    /// of every row moves into the past (leases, due times, deadlines, beats, buckets).
     async fn age(&self, by: Duration);
+
+    /// Moves work that is ready and due to the very front of its lane, and out of the gate of time. Answers with whether a claim of the lane gets it next: it is ready, due, and
+    /// parked nowhere.
+    async fn prefer(&self, job: Job) -> bool;
 }
 
 /// Makes a `#[tokio::test]` of every promise. `$fresh` names an `async fn` in scope that opens an
@@ -97,6 +102,7 @@ macro_rules! store_conformance {
                 a_lapsed_task_comes_again_with_the_next_attempt,
                 a_lease_extended_in_time_is_not_lost,
                 only_its_holder_extends_a_lease,
+                extending_answers_with_what_was_lost,
                 a_task_that_loses_three_workers_is_given_up,
                 a_lost_lease_is_settled_once_by_sweepers_at_once,
                 a_lapsed_planning_comes_again,
@@ -142,13 +148,44 @@ macro_rules! store_conformance {
                 a_final_delivery_is_sent_once_more,
                 an_open_delivery_is_not_sent_once_more,
                 deliveries_are_listed_in_pages;
-            outbox:
-                whatever_becomes_ready_is_in_the_outbox,
-                rows_stay_until_they_are_cleared,
-                what_is_due_comes_by_priority_and_then_by_age,
-                a_retry_is_due_when_its_delay_is_over,
-                what_the_queue_lost_is_found_again,
-                a_delivery_whose_turn_it_is_not_is_not_forgotten;
+            scheduling:
+                every_busy_tenant_gets_its_turn,
+                tasks_of_a_plan_go_by_their_priority,
+                a_first_priority_goes_before_what_waits,
+                a_last_priority_comes_in_time,
+                one_task_is_claimed_soon_behind_two_thousand,
+                tenants_share_by_their_weights,
+                work_that_comes_again_keeps_its_rank,
+                planning_given_back_is_next_again,
+                what_is_due_late_is_claimed_when_it_is_due,
+                a_claim_takes_no_more_than_there_is_room_for,
+                claimants_at_once_empty_a_lane,
+                the_bell_rings_for_what_became_claimable,
+                a_failed_verb_rings_no_bell,
+                the_bell_rings_at_every_commit,
+                the_bell_recalls_what_was_ended_under_its_holders;
+            limiting:
+                a_limit_of_a_lane_holds_and_frees,
+                a_limit_of_each_tenant_leaves_room_for_others,
+                a_limit_of_one_tenant_is_of_no_other,
+                a_limit_of_each_kind_counts_operations,
+                a_limit_of_each_key_counts_builds_together,
+                limits_of_all_kinds_hold_together,
+                a_limit_may_count_all_lanes_together,
+                costs_count_under_a_limit,
+                work_over_a_limit_is_parked_and_comes_when_there_is_room,
+                a_settle_rings_where_work_is_parked,
+                a_rate_lets_a_burst_begin_and_then_one_at_a_time,
+                a_rate_of_each_tenant_delays_no_other,
+                plans_and_deliveries_have_limits_too,
+                a_limit_that_is_changed_holds_from_the_next_claim,
+                a_rate_that_is_taken_away_delays_nothing_more,
+                limits_are_listed_as_they_are,
+                what_is_paused_is_not_claimed_and_what_runs_goes_on,
+                a_paused_lane_is_not_claimed_from,
+                a_cancelled_build_leaves_its_pause,
+                only_what_can_be_paused_is_paused,
+                the_audit_lists_what_was_changed_by_hand;
             fleet:
                 a_worker_that_beats_is_listed,
                 a_worker_that_signs_off_is_not_listed,
@@ -156,12 +193,22 @@ macro_rules! store_conformance {
                 lanes_count_what_waits_and_runs,
                 a_store_answers;
         }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn a_store_comes_with_the_limits_of_the_requirements() {
+            let (store, _kept) = $fresh().await;
+            $crate::store::conformance::limiting::a_store_comes_with_the_limits_of_the_requirements(
+                &store,
+            )
+            .await;
+        }
     };
     (@each $fresh:ident; $($module:ident: $($promise:ident),+;)+) => {$(
         mod $module {$(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $promise() {
                 let (store, _kept) = super::$fresh().await;
+                $crate::store::conformance::without_limits(&store).await;
                 $crate::store::conformance::$module::$promise(&store).await;
             }
         )+}
@@ -197,8 +244,37 @@ async fn submitted_as(store: &dyn Ageing, brief: Brief) -> BuildId {
     store.submit(new_build(brief)).await.unwrap().build().id
 }
 
+/// Takes away the limits that a store comes with, which are the matter of few tests.
+pub async fn without_limits(store: &dyn Ageing) {
+    for limit in store.limits().await.unwrap() {
+        store.remove_limit(&limit.name, "test").await.unwrap();
+    }
+    heard(store).await;
+}
+
+/// Of a holder that has this much room, and no more slots than that.
+fn ask(room: u32) -> Ask {
+    Ask { holder: draw::id(), lease: LEASE, room, slots: room.max(1) }
+}
+
 async fn claimed(store: &dyn Ageing, build: BuildId) -> BuildClaim {
-    store.claim_build(build, draw::id(), LEASE).await.unwrap().expect("the build is due")
+    claimed_if_due(store, build).await.expect("the build is due")
+}
+
+async fn claimed_if_due(store: &dyn Ageing, build: BuildId) -> Option<BuildClaim> {
+    if !store.prefer(Job::Plan(build)).await {
+        return None;
+    }
+    let mut claims = store.claim_builds(&ask(1)).await.unwrap();
+    assert_eq!(claims.len(), 1);
+    claims.pop().inspect(|claim| assert_eq!(claim.build, build))
+}
+
+/// Whether an extension of the lease finds it held.
+async fn keeps(store: &dyn Ageing, holder: HolderId, fence: Fence) -> bool {
+    let lost = store.extend(holder, &[fence], LEASE).await.unwrap();
+    assert!(lost.is_empty() || lost == [fence]);
+    lost.is_empty()
 }
 
 /// A build whose plan was adopted at once; see `Draft::of` for how plans are written.
@@ -225,6 +301,8 @@ struct Scene<'a> {
     plan: PlanId,
     holder: HolderId,
     tasks: HashMap<String, TaskId>,
+    /// Only one claim at a time can have its task at the very front.
+    front: tokio::sync::Mutex<()>,
 }
 
 impl<'a> Scene<'a> {
@@ -253,6 +331,7 @@ impl<'a> Scene<'a> {
             plan: build.plan.unwrap(),
             holder: draw::id(),
             tasks: tasks.into_iter().map(|task| (task.key, task.id)).collect(),
+            front: tokio::sync::Mutex::default(),
         }
     }
 
@@ -265,7 +344,14 @@ impl<'a> Scene<'a> {
     }
 
     async fn claim_if_ready(&self, key: &str) -> Option<TaskClaim> {
-        self.store.claim_task(self.task(key), self.holder, LEASE).await.unwrap()
+        let _alone = self.front.lock().await;
+        if !self.store.prefer(Job::Task(self.task(key))).await {
+            return None;
+        }
+        let ask = Ask { holder: self.holder, ..ask(1) };
+        let mut claims = self.store.claim_tasks(&ask).await.unwrap();
+        assert_eq!(claims.len(), 1);
+        claims.pop().inspect(|claim| assert_eq!(claim.task, self.task(key)))
     }
 
     async fn settle(&self, claim: &TaskClaim, outcome: Outcome) -> Result<(), Error> {
@@ -319,11 +405,15 @@ async fn kinds(store: &dyn Ageing, build: BuildId) -> Vec<Kind> {
     events.into_iter().map(|event| event.kind).collect()
 }
 
-/// All that is due in the outbox, cleared on the way.
-async fn drained(store: &dyn Ageing) -> Vec<Job> {
-    let rows = store.outbox_due(10_000).await.unwrap();
-    store.clear_outbox(&rows.iter().map(|row| row.id).collect::<Vec<_>>()).await.unwrap();
-    rows.into_iter().map(|row| row.job).collect()
+/// What the bell rang for since it was listened to.
+async fn rung(store: &dyn Ageing) -> Rung {
+    // What was committed has rung already.
+    tokio::time::timeout(Duration::ZERO, store.bell().rung()).await.unwrap_or_default()
+}
+
+/// What became claimable since the bell was listened to.
+async fn heard(store: &dyn Ageing) -> Vec<Job> {
+    rung(store).await.claimable
 }
 
 fn wrote(path: &str, content: &str) -> Outcome {

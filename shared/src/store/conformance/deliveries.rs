@@ -32,7 +32,16 @@ async fn told<'a>(store: &'a dyn Ageing, kinds: &[Kind]) -> Scene<'a> {
 }
 
 async fn claim(store: &dyn Ageing, id: DeliveryId) -> Option<DeliveryClaim> {
-    store.claim_delivery(id, draw::id(), LEASE).await.unwrap()
+    claim_as(store, id, draw::id()).await
+}
+
+async fn claim_as(store: &dyn Ageing, id: DeliveryId, holder: HolderId) -> Option<DeliveryClaim> {
+    if !store.prefer(Job::Delivery(id)).await {
+        return None;
+    }
+    let mut claims = store.claim_deliveries(&Ask { holder, ..ask(1) }).await.unwrap();
+    assert_eq!(claims.len(), 1);
+    claims.pop().inspect(|claim| assert_eq!(claim.delivery, id))
 }
 
 async fn settle(
@@ -88,16 +97,19 @@ pub async fn deliveries_go_one_after_the_other(store: &dyn Ageing) {
     let scene = told(store, &[]).await;
     let listed = deliveries(store, scene.build).await;
     let first_jobs: Vec<_> =
-        drained(store).await.into_iter().filter(|job| job.lane() == Lane::Deliveries).collect();
+        heard(store).await.into_iter().filter(|job| job.lane() == Lane::Deliveries).collect();
 
     assert_eq!(first_jobs, [Job::Delivery(listed[0].id)]);
     assert!(claim(store, listed[1].id).await.is_none());
     for index in 0..5 {
-        deliver(store, listed[index].id).await;
+        let claims = store.claim_deliveries(&ask(9)).await.unwrap();
+        assert_eq!(claims.len(), 1);
+        assert_eq!(claims[0].delivery, listed[index].id);
+        settle(store, &claims[0], None).await.unwrap();
 
         let next: Vec<_> =
             listed.get(index + 1).map(|next| Job::Delivery(next.id)).into_iter().collect();
-        assert_eq!(drained(store).await, next);
+        assert_eq!(heard(store).await, next);
     }
     let state = store.delivery(listed[4].id).await.unwrap();
     assert_eq!((state.state, state.attempt), (State::Delivered, 1));
@@ -107,10 +119,12 @@ pub async fn deliveries_go_one_after_the_other(store: &dyn Ageing) {
 pub async fn of_many_claimants_one_gets_the_delivery(store: &dyn Ageing) {
     let scene = told(store, &[]).await;
     for delivery in deliveries(store, scene.build).await {
-        let claims = join_all((0..8).map(|_| claim(store, delivery.id))).await;
+        let asks: Vec<_> = (0..8).map(|_| ask(3)).collect();
+        let claims = join_all(asks.iter().map(|ask| store.claim_deliveries(ask))).await;
 
-        let won: Vec<_> = claims.into_iter().flatten().collect();
+        let won: Vec<_> = claims.into_iter().flat_map(|claims| claims.unwrap()).collect();
         assert_eq!(won.len(), 1);
+        assert_eq!(won[0].delivery, delivery.id);
         settle(store, &won[0], None).await.unwrap();
     }
 }
@@ -118,7 +132,6 @@ pub async fn of_many_claimants_one_gets_the_delivery(store: &dyn Ageing) {
 pub async fn a_failed_delivery_comes_again_after_its_delay(store: &dyn Ageing) {
     let scene = told(store, &[Kind::BuildCompleted]).await;
     let id = deliveries(store, scene.build).await[0].id;
-    drained(store).await;
     let first = claim(store, id).await.unwrap();
 
     settle(store, &first, Some(flaky())).await.unwrap();
@@ -127,9 +140,10 @@ pub async fn a_failed_delivery_comes_again_after_its_delay(store: &dyn Ageing) {
     assert_eq!((delivery.state, delivery.failure), (State::Pending, Some(flaky())));
     assert!(delivery.due_at.is_some());
     assert!(claim(store, id).await.is_none());
-    assert_eq!(drained(store).await, []);
+    let wait = store.next_due(Lane::Deliveries).await.unwrap().unwrap();
+    assert!(Duration::ZERO < wait && wait <= secs(1), "{wait:?}");
     store.age(secs(1)).await;
-    assert_eq!(drained(store).await, [Job::Delivery(id)]);
+    assert_eq!(store.next_due(Lane::Deliveries).await.unwrap(), Some(Duration::ZERO));
     assert_eq!(claim(store, id).await.unwrap().attempt, 2);
     let attempts = store.delivery_attempts(id).await.unwrap();
     assert_eq!((attempts[0].number, attempts[0].state), (1, attempt::State::Failed));
@@ -150,14 +164,14 @@ async fn exhaust(store: &dyn Ageing, id: DeliveryId) {
 pub async fn an_exhausted_delivery_lets_the_next_one_go(store: &dyn Ageing) {
     let scene = told(store, &[]).await;
     let listed = deliveries(store, scene.build).await;
-    drained(store).await;
+    heard(store).await;
 
     exhaust(store, listed[0].id).await;
 
     let first = store.delivery(listed[0].id).await.unwrap();
     assert_eq!((first.state, first.attempt), (State::Exhausted, 5));
     assert_eq!(first.failure, Some(flaky()));
-    assert!(drained(store).await.contains(&Job::Delivery(listed[1].id)));
+    assert!(heard(store).await.contains(&Job::Delivery(listed[1].id)));
     deliver(store, listed[1].id).await;
     assert_eq!(scene.build_state().await, build::State::Completed);
 }
@@ -166,15 +180,15 @@ pub async fn a_lost_delivery_comes_again(store: &dyn Ageing) {
     let scene = told(store, &[Kind::BuildCompleted]).await;
     let id = deliveries(store, scene.build).await[0].id;
     let holder = draw::id();
-    let lost = store.claim_delivery(id, holder, LEASE).await.unwrap().unwrap();
-    store.extend(lost.fence(), holder, LEASE).await.unwrap();
-    drained(store).await;
+    let lost = claim_as(store, id, holder).await.unwrap();
+    assert!(keeps(store, holder, lost.fence()).await);
+    heard(store).await;
     store.age(LEASE).await;
 
     assert_eq!(store.lapsed(10).await.unwrap(), [lost.fence()]);
     store.settle_lost(lost.fence(), &Policy::DELIVERY, Jitter::NONE).await.unwrap();
 
-    assert_eq!(drained(store).await, [Job::Delivery(id)]);
+    assert_eq!(heard(store).await, [Job::Delivery(id)]);
     assert_fenced(settle(store, &lost, None).await);
     let again = claim(store, id).await.unwrap();
     assert_eq!(again.attempt, 2);
@@ -188,12 +202,12 @@ pub async fn a_delivery_given_back_counts_for_nothing(store: &dyn Ageing) {
     let scene = told(store, &[Kind::BuildCompleted]).await;
     let id = deliveries(store, scene.build).await[0].id;
     for _ in 0..6 {
-        drained(store).await;
+        heard(store).await;
         let claim = claim(store, id).await.unwrap();
 
         store.give_back(claim.fence()).await.unwrap();
 
-        assert_eq!(drained(store).await, [Job::Delivery(id)]);
+        assert_eq!(heard(store).await, [Job::Delivery(id)]);
     }
     let attempts = store.delivery_attempts(id).await.unwrap();
     assert!(attempts.iter().all(|attempt| attempt.state == attempt::State::GivenBack));
@@ -218,13 +232,13 @@ pub async fn a_final_delivery_is_sent_once_more(store: &dyn Ageing) {
     let scene = told(store, &[]).await;
     let listed = deliveries(store, scene.build).await;
     exhaust(store, listed[0].id).await;
-    drained(store).await;
+    heard(store).await;
 
     let again = store.redeliver(listed[0].id).await.unwrap();
 
     assert_eq!(again, store.delivery(listed[0].id).await.unwrap());
     assert_eq!((again.state, again.attempt, again.settled_at), (State::Pending, 5, None));
-    assert_eq!(drained(store).await, [Job::Delivery(listed[0].id)]);
+    assert_eq!(heard(store).await, [Job::Delivery(listed[0].id)]);
     let claim = claim(store, listed[0].id).await.unwrap();
     assert_eq!(claim.attempt, 6);
     settle(store, &claim, Some(flaky())).await.unwrap();

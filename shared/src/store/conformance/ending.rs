@@ -15,17 +15,17 @@ pub async fn a_queued_build_is_cancelled(store: &dyn Ageing) {
     assert_eq!(build.stop.unwrap().code, "cancelled");
     assert!(build.settled_at.is_some());
     assert_eq!(kinds(store, id).await, [Kind::BuildCancelled]);
-    assert!(store.claim_build(id, draw::id(), LEASE).await.unwrap().is_none());
+    assert_eq!(store.claim_builds(&ask(9)).await.unwrap(), []);
 }
 
 pub async fn a_build_in_planning_is_cancelled_under_its_holder(store: &dyn Ageing) {
     let build = submitted(store).await;
-    let holder = draw::id();
-    let claim = store.claim_build(build, holder, LEASE).await.unwrap().unwrap();
+    let mine = ask(1);
+    let claim = store.claim_builds(&mine).await.unwrap().pop().unwrap();
 
     store.cancel_build(build).await.unwrap();
 
-    assert_fenced(store.extend(claim.fence(), holder, LEASE).await);
+    assert!(!keeps(store, mine.holder, claim.fence()).await);
     let plan = Draft::of("fetch").into_plan().unwrap();
     assert_fenced(store.adopt_plan(&claim, &plan, Adoption::AtOnce { plan: draw::id() }).await);
     assert_eq!(store.build(build).await.unwrap().state, build::State::Cancelled);
@@ -68,9 +68,10 @@ pub async fn an_executing_build_is_cancelled_under_its_holders(store: &dyn Agein
     );
     let attempts = store.task_attempts(running.task).await.unwrap();
     assert_eq!(attempts[0].state, attempt::State::Cancelled);
-    assert_fenced(store.extend(running.fence(), scene.holder, LEASE).await);
+    assert!(!keeps(store, scene.holder, running.fence()).await);
     assert_fenced(scene.settle(&running, wrote("running.txt", "x")).await);
     assert!(scene.claim_if_ready("waiting").await.is_none());
+    assert_eq!(store.claim_tasks(&ask(9)).await.unwrap(), []);
     assert_eq!(store.files(scene.build).await.unwrap().len(), 1);
 }
 

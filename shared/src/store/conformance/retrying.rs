@@ -8,7 +8,7 @@ pub async fn a_retried_build_runs_only_what_was_lost(store: &dyn Ageing) {
     scene.succeed("done").await;
     scene.break_down("bad").await;
     scene.succeed("free").await;
-    drained(store).await;
+    heard(store).await;
 
     let build = store.retry_build(scene.build).await.unwrap();
 
@@ -17,7 +17,7 @@ pub async fn a_retried_build_runs_only_what_was_lost(store: &dyn Ageing) {
     assert_eq!(scene.states().await, "done completed, bad ready, after pending, free completed");
     let tally = build.tally;
     assert_eq!((tally.completed, tally.failed, tally.skipped), (2, 0, 0));
-    assert_eq!(drained(store).await, [Job::Task(scene.task("bad"))]);
+    assert_eq!(heard(store).await, [Job::Task(scene.task("bad"))]);
     assert_eq!(scene.kinds().await.last(), Some(&Kind::BuildRetried));
     let told = store.events(scene.build, build.last_seq - 1, 1).await.unwrap();
     assert_eq!(told[0].data["taskCount"], 2);
@@ -81,12 +81,12 @@ pub async fn a_build_without_a_plan_is_planned_anew(store: &dyn Ageing) {
         store.settle_planning(&claim, &flaky(), &Policy::WORK, Jitter::NONE).await.unwrap();
         store.age(secs(60)).await;
     }
-    drained(store).await;
+    heard(store).await;
 
     let retried = store.retry_build(build).await.unwrap();
 
     assert_eq!((retried.state, retried.stop), (build::State::Queued, None));
-    assert_eq!(drained(store).await, [Job::Plan(build)]);
+    assert_eq!(heard(store).await, [Job::Plan(build)]);
     let claim = claimed(store, build).await;
     assert_eq!(claim.attempt, 4);
     store.settle_planning(&claim, &flaky(), &Policy::WORK, Jitter::NONE).await.unwrap();

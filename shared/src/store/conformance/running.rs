@@ -7,14 +7,17 @@ use crate::domain::{attempt, brief::OnTaskFailure};
 
 pub async fn of_many_claimants_one_gets_the_task(store: &dyn Ageing) {
     let scene = executing(store, "a, b, c, d, e, f").await;
-    for key in ["a", "b", "c", "d", "e", "f"] {
-        let claims =
-            join_all((0..8).map(|_| store.claim_task(scene.task(key), draw::id(), LEASE))).await;
+    let asks: Vec<_> = (0..8).map(|_| ask(2)).collect();
 
-        let won: Vec<_> = claims.into_iter().filter_map(|claim| claim.unwrap()).collect();
-        assert_eq!(won.len(), 1);
-        assert_eq!(won[0].attempt, 1);
-        assert_eq!(store.task_attempts(scene.task(key)).await.unwrap().len(), 1);
+    let claims = join_all(asks.iter().map(|ask| store.claim_tasks(ask))).await;
+
+    let won: Vec<_> = claims.into_iter().flat_map(|claims| claims.unwrap()).collect();
+    let mut keys: Vec<_> = won.iter().map(|claim| claim.key.as_str()).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["a", "b", "c", "d", "e", "f"]);
+    for claim in &won {
+        assert_eq!(claim.attempt, 1);
+        assert_eq!(store.task_attempts(claim.task).await.unwrap().len(), 1);
     }
     let started = scene.kinds().await.into_iter().filter(|kind| *kind == Kind::TaskStarted);
     assert_eq!(started.count(), 6);
@@ -24,6 +27,8 @@ pub async fn a_task_that_waits_is_not_claimed(store: &dyn Ageing) {
     let scene = executing(store, "fetch -> build").await;
 
     assert!(scene.claim_if_ready("build").await.is_none());
+    let claims = store.claim_tasks(&ask(9)).await.unwrap();
+    assert_eq!(claims.iter().map(|claim| claim.task).collect::<Vec<_>>(), [scene.task("fetch")]);
     assert_eq!(scene.state("build").await, task::State::Pending);
 }
 
@@ -46,17 +51,17 @@ pub async fn a_claim_carries_what_the_attempt_needs(store: &dyn Ageing) {
 
 pub async fn a_task_waits_for_all_its_dependencies(store: &dyn Ageing) {
     let scene = executing(store, "left -> join, right -> join").await;
-    drained(store).await;
+    heard(store).await;
 
     scene.succeed("left").await;
     let between = scene.states().await;
-    let jobs = drained(store).await;
+    let jobs = heard(store).await;
     scene.succeed("right").await;
 
     assert_eq!(between, "left completed, join pending, right ready");
     assert_eq!(jobs, []);
     assert_eq!(scene.state("join").await, task::State::Ready);
-    assert_eq!(drained(store).await, [Job::Task(scene.task("join"))]);
+    assert_eq!(heard(store).await, [Job::Task(scene.task("join"))]);
 }
 
 pub async fn dependents_are_released_once_by_settles_at_once(store: &dyn Ageing) {
@@ -66,7 +71,7 @@ pub async fn dependents_are_released_once_by_settles_at_once(store: &dyn Ageing)
             "a -> join, b -> join, c -> join, d -> join, e -> join, f -> join -> end",
         )
         .await;
-        drained(store).await;
+        heard(store).await;
         let mut claims = Vec::new();
         for key in ["a", "b", "c", "d", "e", "f"] {
             claims.push(scene.claim(key).await);
@@ -81,7 +86,7 @@ pub async fn dependents_are_released_once_by_settles_at_once(store: &dyn Ageing)
         }
 
         assert_eq!(scene.state("join").await, task::State::Ready);
-        assert_eq!(drained(store).await, [Job::Task(scene.task("join"))]);
+        assert_eq!(heard(store).await, [Job::Task(scene.task("join"))]);
         let tally = scene.build().await.tally;
         assert_eq!((tally.completed, tally.files), (6, 6));
     }
@@ -207,7 +212,7 @@ pub async fn a_build_that_fails_fast_cancels_the_rest(store: &dyn Ageing) {
     let build = scene.build().await;
     assert_eq!((build.state, build.tally.cancelled), (build::State::Failed, 4));
     assert_fenced(scene.settle(&running, wrote("x.txt", "x")).await);
-    assert_fenced(store.extend(running.fence(), scene.holder, LEASE).await);
+    assert!(!keeps(store, scene.holder, running.fence()).await);
     let attempts = store.task_attempts(scene.task("x")).await.unwrap();
     assert_eq!(attempts[0].state, attempt::State::Cancelled);
 }
@@ -226,13 +231,13 @@ pub async fn a_time_limit_is_told_as_a_timeout(store: &dyn Ageing) {
 pub async fn a_task_given_back_counts_for_nothing(store: &dyn Ageing) {
     let scene = executing(store, "fetch").await;
     for attempt in 1..=5 {
-        drained(store).await;
+        heard(store).await;
         let claim = scene.claim("fetch").await;
 
         scene.settle(&claim, Outcome::GivenBack).await.unwrap();
 
         assert_eq!(claim.attempt, attempt);
-        assert_eq!(drained(store).await, [Job::Task(scene.task("fetch"))]);
+        assert_eq!(heard(store).await, [Job::Task(scene.task("fetch"))]);
     }
     let task = store.task(scene.task("fetch")).await.unwrap();
     assert_eq!((task.state, task.failures, task.crashes), (task::State::Ready, 0, 0));

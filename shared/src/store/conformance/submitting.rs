@@ -37,7 +37,7 @@ pub async fn a_submitted_build_is_queued_as_it_was_asked_for(store: &dyn Ageing)
     assert_eq!((build.plan, build.estimated_secs, build.last_seq), (None, None, 0));
     assert_eq!((build.started_at, build.settled_at, build.stop), (None, None, None));
     assert_eq!(build.webhook.unwrap().endpoint, hook.id);
-    assert_eq!(drained(store).await, [Job::Plan(id)]);
+    assert_eq!(heard(store).await, [Job::Plan(id)]);
 }
 
 pub async fn a_submit_without_a_key_is_always_new(store: &dyn Ageing) {
@@ -50,12 +50,12 @@ pub async fn a_submit_without_a_key_is_always_new(store: &dyn Ageing) {
 
 pub async fn the_same_key_and_request_is_the_same_build(store: &dyn Ageing) {
     let first = store.submit(keyed("k", "aa")).await.unwrap();
-    drained(store).await;
+    heard(store).await;
 
     let again = store.submit(keyed("k", "aa")).await.unwrap();
 
     assert_eq!(again, Submitted::Again(first.build().clone()));
-    assert_eq!(drained(store).await, []);
+    assert_eq!(heard(store).await, []);
     assert_eq!(store.builds(&wanted(10)).await.unwrap().rows.len(), 1);
 }
 
@@ -86,7 +86,7 @@ pub async fn submits_with_one_key_at_once_keep_one_build(store: &dyn Ageing) {
     let new = answers.iter().filter(|answer| matches!(answer, Submitted::New(_))).count();
     assert_eq!(new, 1);
     assert!(answers.iter().all(|answer| answer.build().id == answers[0].build().id));
-    assert_eq!(drained(store).await.len(), 1);
+    assert_eq!(heard(store).await.len(), 1);
 }
 
 pub async fn what_is_unknown_does_not_exist(store: &dyn Ageing) {
@@ -113,9 +113,10 @@ pub async fn what_is_unknown_does_not_exist(store: &dyn Ageing) {
     assert_not_found(store.delivery(delivery).await);
     assert_not_found(store.delivery_attempts(delivery).await);
     assert_not_found(store.redeliver(delivery).await);
-    assert!(store.claim_build(build, draw::id(), LEASE).await.unwrap().is_none());
-    assert!(store.claim_task(draw::id(), draw::id(), LEASE).await.unwrap().is_none());
-    assert!(store.claim_delivery(delivery, draw::id(), LEASE).await.unwrap().is_none());
+    assert_not_found(store.remove_limit("ghost", "test").await);
+    assert_not_found(store.pause(&Gate::Build(build), "test").await);
+    let fence = Fence { job: Job::Plan(build), attempt: 1 };
+    assert!(!keeps(store, draw::id(), fence).await);
     assert_eq!(store.tasks(planless).await.unwrap(), []);
 }
 
