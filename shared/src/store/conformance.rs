@@ -174,6 +174,7 @@ macro_rules! store_conformance {
                 a_limit_may_count_all_lanes_together,
                 costs_count_under_a_limit,
                 work_over_a_limit_is_parked_and_comes_when_there_is_room,
+                what_another_limit_stops_does_not_stop_the_rest,
                 a_settle_rings_where_work_is_parked,
                 a_rate_lets_a_burst_begin_and_then_one_at_a_time,
                 a_rate_of_each_tenant_delays_no_other,

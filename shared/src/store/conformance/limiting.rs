@@ -245,6 +245,29 @@ pub async fn work_over_a_limit_is_parked_and_comes_when_there_is_room(store: &dy
     assert_eq!(scene.build_state().await, build::State::Completed);
 }
 
+pub async fn what_another_limit_stops_does_not_stop_the_rest(store: &dyn Ageing) {
+    put(store, &limit("each", By::Tenant, 1)).await;
+    let build = submitted(store).await;
+    let claim = claimed(store, build).await;
+    let mut draft = Draft::of("first, stopped, stopped_too, free");
+    for task in &mut draft.tasks[1..3] {
+        task.operation = Operation::InstallDeps;
+    }
+    let plan = draft.into_plan().unwrap();
+    store.adopt_plan(&claim, &plan, Adoption::AtOnce { plan: draw::id() }).await.unwrap();
+    let scene = Scene::of(store, store.build(build).await.unwrap()).await;
+    let first = store.claim_tasks(&ask(9)).await.unwrap();
+    let value = Some(Operation::InstallDeps.to_string());
+    put(store, &Limit { value, ..limit("kind", By::Kind, 0) }).await;
+    scene.settle(&first[0], wrote("first.txt", "x")).await.unwrap();
+
+    let next = store.claim_tasks(&ask(9)).await.unwrap();
+
+    assert_eq!(next.iter().map(|claim| claim.key.as_str()).collect::<Vec<_>>(), ["free"]);
+    let stopped = store.task(scene.task("stopped")).await.unwrap();
+    assert_eq!(stopped.parked_on, Some(gate("kind", "install_deps")));
+}
+
 pub async fn a_settle_rings_where_work_is_parked(store: &dyn Ageing) {
     put(store, &limit("each", By::Tenant, 1)).await;
     let scene = busy(store, TENANT, 3).await;
