@@ -142,3 +142,15 @@ drop table outbox;
 drop index builds_queued;
 drop index tasks_ready;
 drop index deliveries_pending;
+-- The unique place of each task finds the tasks of a plan, and so of a build; keys are compared when a plan is made.
+drop index tasks_by_build;
+drop index tasks_open;
+alter table tasks drop constraint tasks_plan_id_key_key;
+-- Drawn with their time and 80 bits of chance, and looked up by build and number.
+alter table events drop constraint events_id_key;
+-- These rows are written under the lock of their build, by the commit that made or just read what
+-- they point to. Looking it up again costs as much as the row.
+alter table events drop constraint events_build_id_fkey;
+alter table task_attempts drop constraint task_attempts_task_id_fkey;
+alter table dependencies drop constraint dependencies_task_id_fkey;
+alter table dependencies drop constraint dependencies_on_task_id_fkey;

@@ -103,7 +103,7 @@ async fn cancel_tasks(conn: &mut PgConnection, build: &str) -> Result<Vec<TaskRe
         "update tasks
             set state = $2, due_at = null, parked_on = null, holder = null, leased_until = null,
                 settled_at = clock_timestamp()
-          where build_id = $1 and settled_at is null
+          where plan_id in (select id from plans where build_id = $1) and settled_at is null
          returning id, name, place",
     )
     .bind(build)
