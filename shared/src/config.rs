@@ -33,6 +33,7 @@ const fn knob(name: &'static str, default: &'static str) -> Knob {
 /// Every setting of every program.
 pub const KNOBS: &[Knob] = &[
     knob("BUILDFLEET_LISTEN", "127.0.0.1:8000"),
+    knob("BUILDFLEET_HEALTH_LISTEN", ""),
     knob("DATABASE_URL", ""),
     knob("REDIS_URL", ""),
     knob("BUILDFLEET_DATA", ".buildfleet"),
@@ -198,6 +199,11 @@ impl<'a> Reader<'a> {
     pub fn address(&mut self, name: &str) -> SocketAddr {
         self.parsed(name, "an address and port such as 127.0.0.1:8000")
             .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8000)))
+    }
+
+    /// An address, if one is given.
+    pub fn address_if_any(&mut self, name: &str) -> Option<SocketAddr> {
+        self.parsed(name, "an address and port such as 127.0.0.1:8001, or empty")
     }
 
     pub fn url(&mut self, name: &str, schemes: &[&str]) -> Option<Url> {

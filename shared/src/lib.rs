@@ -12,12 +12,22 @@ pub mod draw;
 #[cfg(feature = "io")]
 pub mod store;
 #[cfg(feature = "io")]
+pub mod lease;
+#[cfg(feature = "io")]
 pub mod queue;
 #[cfg(feature = "io")]
 pub mod config;
 #[cfg(feature = "io")]
 pub mod telemetry;
 #[cfg(feature = "io")]
+mod outage;
+#[cfg(feature = "io")]
+pub mod pulse;
+#[cfg(feature = "io")]
 pub mod shutdown;
 #[cfg(feature = "io")]
 pub mod member;
+#[cfg(feature = "io")]
+pub mod health;
+#[cfg(feature = "io")]
+pub mod program;

@@ -1,7 +1,7 @@
 //! A process of the fleet: what every program does beside its own work.
 //!
-//! It says that it lives, carries its commits into the queue, and puts a handler to work on a lane.
-//! `buildfleet dev` is one member with every lane.
+//! It says that it lives, wakes others after its commits, hears what was called back, and puts a
+//! handler to work on a lane. `buildfleet dev` is one member with every lane.
 
 use std::{
     future::Future,
@@ -12,87 +12,114 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::host_name,
     domain::id::HolderId,
     draw,
-    job::{Job, Lane},
+    job::Lane,
+    lease::{Keeper, Keepers, Leases},
+    pulse::Pulse,
     queue::{
         Queue,
-        relay::{Nudge, Relay},
-        serve::serve,
+        feed::{Claimable, OfStore},
+        serve::{LOOK_EVERY, Serving, Work, serve},
+        waker::Waker,
     },
     store::{Error, Store, WorkerBeat},
 };
 
 /// How often a holder says that it lives. Three silent beats and it shows as lost.
 pub const BEAT: Duration = Duration::from_secs(5);
+/// For a store that may not answer, at the end of a process.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A process with a store, a queue and a name.
 #[derive(Clone)]
 pub struct Member {
     pub store: Arc<dyn Store>,
     pub queue: Arc<dyn Queue>,
-    /// Wakes the relay after a commit.
-    pub nudge: Nudge,
+    /// Its loops: who claims, and who wakes.
+    pub pulse: Pulse,
     /// Cancelled when the process shall take on nothing more.
     pub stop: CancellationToken,
+    keepers: Keepers,
     program: &'static str,
 }
 
 impl Member {
-    /// A member and the relay that `run` wants.
+    /// A member and the waker that `run` wants.
     pub fn new(
         store: Arc<dyn Store>,
         queue: Arc<dyn Queue>,
         program: &'static str,
         stop: CancellationToken,
-    ) -> (Self, Relay) {
-        let relay = Relay::new(Arc::clone(&store), Arc::clone(&queue));
-        (Self { store, queue, nudge: relay.nudge(), stop, program }, relay)
+    ) -> (Self, Waker) {
+        let (pulse, keepers) = (Pulse::default(), Keepers::default());
+        let bell = store.bell().clone();
+        let waker = Waker::new(bell, Arc::clone(&queue), keepers.clone(), pulse.watch("waking"));
+        (Self { store, queue, pulse, stop, keepers, program }, waker)
     }
 
-    /// Runs the relay beside what the program does, and a little longer: what is settled while it
-    /// stops is still carried into the queue.
-    pub async fn run<T>(relay: Relay, work: impl Future<Output = T>) -> T {
+    /// Runs the waker beside what the program does, and a little longer: what is settled while it
+    /// stops still wakes others.
+    pub async fn run<T>(waker: Waker, work: impl Future<Output = T>) -> T {
         let idle = CancellationToken::new();
         let worked = async {
             let result = work.await;
             idle.cancel();
             result
         };
-        let ((), result) = tokio::join!(relay.run(idle.clone()), worked);
+        let ((), result) = tokio::join!(waker.run(idle.clone()), worked);
         result
     }
 
-    /// Works on a lane until stopped, with at most `slots` jobs at once, under a holder's name of
-    /// its own.
-    pub async fn serve<H, F>(&self, lane: Lane, holder: HolderId, slots: usize, handler: H)
+    /// Works on a lane until stopped, with at most `slots` at work at once, under a holder's name of
+    /// its own. Leases last for `lease`, and are kept while the handlers run.
+    pub async fn serve<C, H, R>(&self, lease: Duration, slots: u32, handler: H)
     where
-        H: Fn(Job) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Result<(), Error>> + Send + 'static,
+        C: Claimable,
+        H: Fn(Work<C>) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = Result<(), Error>> + Send + 'static,
     {
+        let holder: HolderId = draw::id();
+        let feed = Arc::new(OfStore::<C>::new(Arc::clone(&self.store), holder, lease));
+        let keeper = Keeper::new(Arc::<OfStore<C>>::clone(&feed));
+        self.keepers.add(&keeper);
         let busy = Arc::new(AtomicU32::new(0));
-        let beat = self.beat(lane, holder, slots, Arc::clone(&busy));
-        let serving =
-            serve(Arc::clone(&self.queue), lane, holder, slots, self.stop.clone(), busy, handler);
+        let serving = Serving {
+            feed,
+            queue: Arc::clone(&self.queue),
+            keeper,
+            slots,
+            busy: Arc::clone(&busy),
+            beat: self.pulse.watch(format!("claiming {}", C::LANE)),
+            look_every: LOOK_EVERY,
+            stop: self.stop.clone(),
+        };
         tokio::select! {
-            served = serving => {
+            served = serve(serving, handler) => {
                 if let Err(error) = served {
                     tracing::error!(error = %error, "the lane is served no more");
                 }
             }
-            () = beat => {}
+            () = self.beat(C::LANE, holder, slots, busy) => {}
         }
-        if let Err(error) = self.store.sign_off(holder).await {
-            tracing::warn!(error = %error, "the worker could not be taken off the list");
+        match tokio::time::timeout(LAST_WORDS, self.store.sign_off(holder)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error = %error, "the worker could not be taken off the list");
+            }
+            Err(late) => {
+                tracing::warn!(error = %late, "the worker could not be taken off the list");
+            }
         }
     }
 
     /// Says that a holder lives, for ever.
-    async fn beat(&self, lane: Lane, holder: HolderId, slots: usize, busy: Arc<AtomicU32>) {
+    async fn beat(&self, lane: Lane, holder: HolderId, slots: u32, busy: Arc<AtomicU32>) {
         loop {
             let beat = WorkerBeat {
                 holder,
@@ -100,7 +127,7 @@ impl Member {
                 host: host_name(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 lane,
-                slots: u32::try_from(slots).unwrap_or(u32::MAX),
+                slots,
                 busy: busy.load(Ordering::Relaxed),
             };
             if let Err(error) = self.store.beat(&beat).await {
@@ -110,8 +137,27 @@ impl Member {
         }
     }
 
-    /// Draws a name for a holder of this process.
-    pub fn holder() -> HolderId {
-        draw::id()
+    /// All that this process holds. To be asked for before the work on it is dropped.
+    pub fn holdings(&self) -> Holdings {
+        Holdings(self.keepers.inventory())
+    }
+}
+
+/// What a process held when it was told to end at once.
+pub struct Holdings(Vec<(Arc<dyn Leases>, crate::store::Fence)>);
+
+impl Holdings {
+    /// Gives all of it back, if the store answers within a moment. What is not given back is found
+    /// when its lease lapses.
+    pub async fn give_back(self) {
+        let count = self.0.len();
+        let giving = self.0.iter().map(|(leases, fence)| leases.give_back(*fence));
+        match tokio::time::timeout(LAST_WORDS, join_all(giving)).await {
+            Ok(given) => {
+                let given = given.iter().filter(|one| one.is_ok()).count();
+                tracing::info!(given, of = count, "gave back what was held");
+            }
+            Err(late) => tracing::warn!(error = %late, "what was held is left to lapse"),
+        }
     }
 }

@@ -1,16 +1,27 @@
-//! One token that everything long-lived listens to.
+//! Two tokens that everything long-lived listens to.
 
 use tokio_util::sync::CancellationToken;
 
-/// A token that is cancelled by SIGTERM or SIGINT. A second signal ends the process at once, with
-/// exit code 130: whoever asks twice does not want to wait.
-pub fn on_signal() -> std::io::Result<CancellationToken> {
+/// How a process is told to end.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// Take on nothing more; let what runs come to its end.
+    pub gently: CancellationToken,
+    /// Whoever asks twice does not want to wait.
+    pub at_once: CancellationToken,
+}
+
+/// The exit code of a process that was asked twice.
+pub const AT_ONCE: u8 = 130;
+
+/// Listens to SIGTERM and SIGINT: the first one asks gently, the second asks to end at once.
+pub fn on_signal() -> std::io::Result<Stop> {
     use tokio::signal::unix::{SignalKind, signal};
 
-    let token = CancellationToken::new();
+    let stop = Stop::default();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let fired = token.clone();
+    let told = stop.clone();
     #[expect(
         clippy::disallowed_methods,
         reason = "the signal listener lives as long as the process"
@@ -23,9 +34,9 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
             }
         };
         next().await;
-        fired.cancel();
+        told.gently.cancel();
         next().await;
-        std::process::exit(130);
+        told.at_once.cancel();
     });
-    Ok(token)
+    Ok(stop)
 }

@@ -1,14 +1,16 @@
-//! The waker: it carries ids from those who made work ready to those who do it.
+//! The waker: it carries words from those who made work claimable to those who claim.
 //!
-//! Two queues keep the same promises: Redis for a fleet, memory for one process. A queue may lose
-//! everything at any time and may give a job twice; the relay and the claims of the store make that
-//! harmless. It knows nothing of retries or delays: a job is put in when its work is due.
+//! A job in it is a wake-up: there is work in this lane, look what is next. Two queues keep the same
+//! promises: Redis for a fleet, memory for one process. A queue may lose everything at any time and
+//! may give a job twice: who looks finds what the record says. It knows nothing of order, limits,
+//! retries or delays.
 
 pub mod memory;
 pub mod redis;
-pub mod relay;
+pub mod waker;
+pub mod feed;
 pub mod serve;
-mod outage;
+mod waiting;
 mod source;
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -1,9 +1,10 @@
-//! Puts a plain async function to work on the jobs of a lane.
+//! Puts a plain async function to work on the claims of a lane.
 //!
-//! apalis runs the worker; `source.rs` is what it sees of us. Jobs are taken only for slots that
-//! are free, so that nothing waits behind a long build while another process idles. A queue that
-//! does not answer is waited for: neither does serving end, nor is what runs disturbed.
-//! docs/decisions/0003 says why it is built like this.
+//! The record says what is next; the queue only says that there is something to ask for. What is
+//! claimed is begun at once: claims are made for free slots alone, so that nothing waits behind a
+//! long build while another process idles. A store or a queue that does not answer is waited for:
+//! neither does serving end, nor is what runs disturbed. apalis runs the worker; `source.rs` is what
+//! it sees of us. docs/decisions/0003 and 0007 say why it is built like this.
 
 use std::{
     future::Future,
@@ -23,80 +24,103 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    Error, Queue, Taken,
-    outage::Outage,
-    source::{Arrived, Calling, Desk, Mark, Source, Ticket},
+    Error, Queue,
+    feed::{Claim, Feed},
+    source::{Arrived, Calling, Desk, Source, Ticket},
+    waiting::Waiting,
 };
 use crate::{
-    domain::id::HolderId,
-    job::{Job, Lane},
+    lease::{Held, Keeper},
+    outage::Outage,
+    pulse::Beat,
     store,
 };
 
-/// The longest time to listen to an empty lane before listening anew. Arrivals are heard at once.
-const LISTEN: Duration = Duration::from_secs(1);
-/// How often to look for jobs of holders that died between taking and claiming.
-const TAKE_OVER_EVERY: Duration = Duration::from_secs(10);
-/// Far longer than taking and claiming lasts. Taking over from someone who is merely slow is
-/// harmless: the claim says no.
-const TAKE_OVER_AFTER: Duration = Duration::from_secs(30);
-/// How long, at the end, to go on telling a queue that does not answer what became of its jobs.
+/// How soon work is found of which no wake-up was heard.
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a loop that waits for others says that it still goes round.
+const ROUND: Duration = Duration::from_secs(1);
+/// For a store that does not answer, at the stop, to take back what was not begun. What it does not
+/// take back is found when its lease lapses.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
-/// Calls `handler` for the jobs of a lane, up to `slots` at once, until `stop`. Handlers run in
-/// parallel; `busy` says how many.
+/// A claim in the hands of its handler.
+#[derive(Debug, Clone)]
+pub struct Work<C> {
+    pub claim: C,
+    /// Cancelled when the lease is gone: nothing can be written for this claim any more.
+    pub lost: CancellationToken,
+}
+
+/// What it takes to serve a lane.
+pub struct Serving<F> {
+    pub feed: Arc<F>,
+    pub queue: Arc<dyn Queue>,
+    /// Keeps what is claimed; `serve` runs it.
+    pub keeper: Keeper,
+    pub slots: u32,
+    /// Says how many slots are at work.
+    pub busy: Arc<AtomicU32>,
+    pub beat: Beat,
+    /// `LOOK_EVERY`, unless one wants to see what is done without looking.
+    pub look_every: Duration,
+    pub stop: CancellationToken,
+}
+
+/// Calls `handler` for what can be claimed, for as much at once as there are slots, until `stop`.
+/// Handlers run in parallel. Their leases are kept until they have ended.
 ///
-/// A job is done with when its handler answers `Ok`, `Fenced`, `NotFound` or `Conflict`. After
-/// `Unavailable`, or a panic, it is put back a little later. On `stop` nothing more is taken, what has
-/// not begun is put back, and running handlers, which watch the same token, are waited for.
-/// Dropping the future breaks them off.
-pub async fn serve<H, F>(
-    queue: Arc<dyn Queue>,
-    lane: Lane,
-    holder: HolderId,
-    slots: usize,
-    stop: CancellationToken,
-    busy: Arc<AtomicU32>,
-    handler: H,
-) -> Result<(), Error>
+/// At the stop nothing more is claimed, what has not begun is given back, and running handlers,
+/// which watch the same token, are waited for. Dropping the future breaks them off.
+pub async fn serve<F, H, R>(serving: Serving<F>, handler: H) -> Result<(), Error>
 where
-    H: Fn(Job) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Result<(), store::Error>> + Send + 'static,
+    F: Feed,
+    H: Fn(Work<F::Claim>) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Result<(), store::Error>> + Send + 'static,
 {
-    let slots = slots.max(1);
-    let (arrivals, arrived) = mpsc::channel(slots);
-    let (marks, marked) = mpsc::unbounded_channel();
-    let trouble = Arc::new(Mutex::new(Outage::patient("handling jobs")));
-    let desk = Desk { busy, stop: stop.clone(), trouble };
-    let source = Source { arrived, stop: stop.clone(), desk };
-    let worker = work(format!("{lane}-{holder}"), source, handler);
-    let taker = Taker {
-        queue: queue.clone(),
-        lane,
-        holder,
-        free: Arc::new(Semaphore::new(slots)),
+    let slots = serving.slots.max(1);
+    // Bounded by the slots, one of which each claim has.
+    let (arrivals, arrived) = mpsc::unbounded_channel();
+    let (returns, returned) = mpsc::unbounded_channel();
+    let trouble = Arc::new(Mutex::new(Outage::patient("settling")));
+    let desk = Desk { busy: serving.busy, stop: serving.stop.clone(), trouble };
+    let source = Source { arrived, stop: serving.stop.clone(), desk };
+    let (feed, keeper) = (serving.feed, serving.keeper);
+    let worker = work(format!("{}-{}", feed.lane(), feed.holder()), source, handler);
+    let giving = give_back(Arc::clone(&feed), returned, serving.stop.clone());
+    let waiting = Waiting::new(Arc::clone(&feed), serving.queue, serving.look_every);
+    let claimer = Claimer {
+        feed,
+        keeper: keeper.clone(),
+        slots,
+        free: Arc::new(Semaphore::new(slots as usize)),
         arrivals,
-        marks,
-        stop: stop.clone(),
+        returns,
+        beat: serving.beat,
+        stop: serving.stop,
     };
 
-    // The taker ends at the stop; the worker ends when the taker is gone and all handlers have
-    // ended; the last ticket is gone with the worker, and with it what `tell` listens to.
-    let (ran, (), ()) =
-        tokio::join!(worker, Box::pin(taker.run()), Box::pin(tell(queue, lane, marked, stop)),);
+    // The claimer ends at the stop; the worker ends when the claimer is gone and all handlers have
+    // ended; the last ticket is gone with the worker, and with it what `give_back` listens to.
+    let served = async { tokio::join!(worker, Box::pin(claimer.run(waiting)), Box::pin(giving)).0 };
+    let ran = tokio::select! {
+        ran = served => ran,
+        () = keeper.run() => Ok(()),
+    };
     ran.map_err(|error| Error { source: error.into() })
 }
 
 /// The apalis worker, without its types. They are boxed outside of any async function, because the
 /// compiler cannot see that a future that holds them may be sent.
-fn work<H, F>(
+fn work<C, H, R>(
     name: String,
-    source: Source,
+    source: Source<C>,
     handler: H,
 ) -> Pin<Box<dyn Future<Output = Result<(), WorkerError>> + Send>>
 where
-    H: Fn(Job) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Result<(), store::Error>> + Send + 'static,
+    C: Claim,
+    H: Fn(Work<C>) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Result<(), store::Error>> + Send + 'static,
 {
     let worker =
         WorkerBuilder::new(name).backend(source).parallelize(run_beside).build(Calling(handler));
@@ -112,64 +136,55 @@ fn run_beside<T: Send + 'static>(
     AbortOnDropHandle::new(tokio::spawn(work))
 }
 
-/// Takes jobs out of the queue for free slots.
-struct Taker {
-    queue: Arc<dyn Queue>,
-    lane: Lane,
-    holder: HolderId,
+/// Claims work for free slots.
+struct Claimer<F: Feed> {
+    feed: Arc<F>,
+    keeper: Keeper,
+    slots: u32,
     free: Arc<Semaphore>,
-    arrivals: mpsc::Sender<Arrived>,
-    marks: mpsc::UnboundedSender<Mark>,
+    arrivals: mpsc::UnboundedSender<Arrived<F::Claim>>,
+    returns: mpsc::UnboundedSender<Held>,
+    beat: Beat,
     stop: CancellationToken,
 }
 
-impl Taker {
-    async fn run(self) {
-        let mut outage = Outage::impatient("taking jobs");
-        let mut take_over_at = Instant::now() + TAKE_OVER_EVERY;
-        while let Some(slots) = self.free_slots().await {
-            let most = slots.num_permits();
-            let overdue = Instant::now() >= take_over_at;
-            let taking = async {
-                if overdue {
-                    self.queue.take_over(self.lane, self.holder, TAKE_OVER_AFTER, most).await
-                } else {
-                    self.queue.take(self.lane, self.holder, most, LISTEN).await
-                }
-            };
-            let taken = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return,
-                taken = taking => taken,
-            };
-            match taken {
-                Ok(taken) => {
+impl<F: Feed> Claimer<F> {
+    async fn run(self, mut waiting: Waiting<F>) {
+        let mut outage = Outage::impatient("claiming work");
+        while let Some(room) = self.room(1).await {
+            let asked = count(&room);
+            match self.claim(&mut waiting, room).await {
+                Some(Ok(got)) => {
                     outage.is_over();
-                    if overdue {
-                        take_over_at = Instant::now() + TAKE_OVER_EVERY;
+                    if got < asked && !self.wait(&mut waiting, asked).await {
+                        break;
                     }
-                    self.hand_on(taken, slots);
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     let wait = outage.goes_on(&error);
-                    drop(slots);
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
-                        () = self.stop.cancelled() => return,
+                        () = self.stop.cancelled() => break,
                     }
                 }
+                None => break,
             }
         }
     }
 
-    /// Waits for a free slot, and answers with all that are free. `None` at the stop.
-    async fn free_slots(&self) -> Option<OwnedSemaphorePermit> {
-        let one = tokio::select! {
-            biased;
-            () = self.stop.cancelled() => return None,
-            one = self.free.clone().acquire_owned() => one.ok()?,
+    /// Waits until so many slots are free, and answers with all that are. `None` at the stop.
+    async fn room(&self, least: u32) -> Option<OwnedSemaphorePermit> {
+        let mut slots = loop {
+            self.beat.round();
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return None,
+                slots = self.free.clone().acquire_many_owned(least) => break slots.ok()?,
+                () = tokio::time::sleep(ROUND) => {}
+            }
         };
-        let mut slots = one;
+        // Handlers that were settled by one commit end one after the other; one claim serves all.
+        tokio::task::yield_now().await;
         // Only this future takes slots, so there may be more of them in a moment but never fewer.
         let others = u32::try_from(self.free.available_permits()).unwrap_or(u32::MAX);
         if let Ok(others) = self.free.clone().try_acquire_many_owned(others) {
@@ -178,74 +193,129 @@ impl Taker {
         Some(slots)
     }
 
-    fn hand_on(&self, taken: Vec<Taken>, mut slots: OwnedSemaphorePermit) {
-        for Taken { job, receipt } in taken {
-            let Some(slot) = slots.split(1) else {
-                // A queue that gives more than was asked for gets it back.
-                self.marks.send(Mark::PutBack(receipt)).ok();
+    /// Claims what there is room for, and hands it on. Answers with how much of the room that took;
+    /// `None` if the store does not answer although it is time to stop.
+    async fn claim(
+        &self,
+        waiting: &mut Waiting<F>,
+        room: OwnedSemaphorePermit,
+    ) -> Option<Result<u32, store::Error>> {
+        let asked = count(&room);
+        let woken = waiting.take_woken();
+        let claiming = async {
+            let since = Instant::now();
+            // A claim that is broken off may have been made all the same: not even the stop does.
+            let claiming = self.feed.claim(asked, self.slots);
+            let claimed = until_late(claiming, &self.stop).await?;
+            Some(claimed.map(|claims| self.hand_on(claims, since, room)))
+        };
+        let (claimed, ()) = tokio::join!(claiming, waiting.is_done_with(&woken));
+        if let Some(Ok(got)) = &claimed {
+            waiting.pass_on(woken, *got, asked).await;
+        }
+        claimed
+    }
+
+    fn hand_on(
+        &self,
+        claims: Vec<F::Claim>,
+        since: Instant,
+        mut room: OwnedSemaphorePermit,
+    ) -> u32 {
+        let mut taken = 0;
+        for claim in claims {
+            let cost = claim.cost().clamp(1, self.slots);
+            let held = self.keeper.hold(claim.fence(), claim.build(), since);
+            let Some(slots) = room.split(cost as usize) else {
+                // A store that gives more than was asked for gets it back.
+                self.returns.send(held).ok();
                 continue;
             };
-            let ticket = Ticket::new(receipt, self.marks.clone(), slot);
-            // There is room for as many as there are slots. A ticket that is refused puts its job
-            // back.
-            self.arrivals.try_send(Arrived { job, ticket: Some(ticket) }).ok();
+            taken += cost;
+            let work = Work { claim, lost: held.lost().clone() };
+            let ticket = Ticket::new(held, self.returns.clone(), slots);
+            // A ticket that is refused gives its claim back.
+            self.arrivals.send(Arrived { work, ticket: Some(ticket) }).ok();
+        }
+        taken
+    }
+
+    /// Waits for something to change after a claim found less than it had asked for. False at the
+    /// stop.
+    async fn wait(&self, waiting: &mut Waiting<F>, asked: u32) -> bool {
+        self.beat.round();
+        // What is next may take more slots than were free. To ask again for each that becomes free
+        // would be to ask all the time; twice as many at a time is soon enough.
+        let more = (asked.saturating_mul(2)).min(self.slots);
+        let free = Arc::clone(&self.free);
+        let roomier = async move {
+            if asked < more {
+                drop(free.acquire_many_owned(more).await);
+            } else {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => false,
+            () = waiting.wait() => true,
+            () = roomier => true,
         }
     }
 }
 
-/// Tells the queue what became of the jobs that were taken, many at once, and again until it has
-/// heard.
-async fn tell(
-    queue: Arc<dyn Queue>,
-    lane: Lane,
-    mut marked: mpsc::UnboundedReceiver<Mark>,
+fn count(slots: &OwnedSemaphorePermit) -> u32 {
+    u32::try_from(slots.num_permits()).unwrap_or(u32::MAX)
+}
+
+/// What comes of it, unless that takes too long after the stop.
+async fn until_late<T>(future: impl Future<Output = T>, stop: &CancellationToken) -> Option<T> {
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(LAST_WORDS).await;
+    };
+    tokio::select! {
+        biased;
+        value = future => Some(value),
+        () = late => None,
+    }
+}
+
+/// Gives back what was claimed and not begun, and again until the store has heard.
+async fn give_back<F: Feed>(
+    feed: Arc<F>,
+    mut returned: mpsc::UnboundedReceiver<Held>,
     stop: CancellationToken,
 ) {
-    let mut outage = Outage::impatient("telling the queue what is done");
-    let mut marks = Vec::new();
+    let mut outage = Outage::impatient("giving claims back");
     let mut give_up_at = None;
-    while marked.recv_many(&mut marks, 512).await > 0 {
-        let (mut done, mut back) = (Vec::new(), Vec::new());
-        for mark in marks.drain(..) {
-            match mark {
-                Mark::Done(receipt) => done.push(receipt),
-                Mark::PutBack(receipt) => back.push(receipt),
-            }
-        }
-        while let Err(error) = tell_once(&*queue, lane, &mut done, &mut back).await {
+    while let Some(held) = returned.recv().await {
+        while let Err(error @ store::Error::Unavailable { .. }) = feed.give_back(held.fence()).await
+        {
             let wait = outage.goes_on(&error);
-            if stop.is_cancelled() {
-                let give_up_at = *give_up_at.get_or_insert_with(|| Instant::now() + LAST_WORDS);
-                if Instant::now() >= give_up_at {
-                    // Others take over what is left, or the relay brings it again.
-                    break;
-                }
-                tokio::time::sleep(wait.min(Duration::from_millis(250))).await;
-            } else {
-                tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    () = stop.cancelled() => {}
-                }
+            if stop.is_cancelled()
+                && *give_up_at.get_or_insert_with(|| Instant::now() + LAST_WORDS) <= Instant::now()
+            {
+                break;
             }
+            tokio::time::sleep(wait.min(Duration::from_millis(250))).await;
         }
         outage.is_over();
     }
 }
 
-/// Both lists are empty after success; what was told is not told again after an error.
-async fn tell_once(
-    queue: &dyn Queue,
-    lane: Lane,
-    done: &mut Vec<String>,
-    back: &mut Vec<String>,
-) -> Result<(), Error> {
-    if !done.is_empty() {
-        queue.done(lane, done).await?;
-        done.clear();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_stop_leaves_a_claim_some_time() {
+        let stop = CancellationToken::new();
+        stop.cancel();
+
+        let soon = until_late(tokio::time::sleep(LAST_WORDS / 2), &stop).await;
+        let never = until_late(std::future::pending::<()>(), &stop).await;
+
+        assert_eq!((soon, never), (Some(()), None));
     }
-    if !back.is_empty() {
-        queue.put_back(lane, back).await?;
-        back.clear();
-    }
-    Ok(())
 }

@@ -1,7 +1,8 @@
-//! Our side of apalis: where its worker gets jobs from, and what it does when one has ended.
+//! Our side of apalis: where its worker gets claims from, and what it does when one has ended.
 //!
-//! It knows no queue, only channels; `serve.rs` stands at their other ends. Nothing here fails,
-//! since apalis ends a worker whose backend answers with an error, and cancels what it is doing.
+//! It knows no queue and no store, only channels; `serve.rs` stands at their other ends. Nothing
+//! here fails, since apalis ends a worker whose backend answers with an error, and cancels what it
+//! is doing.
 
 use std::{
     convert::Infallible,
@@ -24,74 +25,74 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service};
 
-use super::outage::{Outage, causes};
-use crate::{job::Job, store};
+use super::{feed::Claim, serve::Work};
+use crate::{
+    job::Job,
+    lease::Held,
+    outage::{Outage, causes},
+    store,
+};
 
-/// What became of a job that was taken; the receipt says which.
-#[derive(Debug)]
-pub(super) enum Mark {
-    Done(String),
-    PutBack(String),
-}
-
-/// The place that a taken job has in its program. Dropped without a word, it puts the job back.
-#[derive(Debug)]
+/// The place that a claim has in its program. Dropped before its handler has begun, it asks for the
+/// claim to be given back.
 pub(super) struct Ticket {
-    receipt: Option<String>,
-    marks: mpsc::UnboundedSender<Mark>,
+    /// Kept, and its slots taken, until it is settled or given back.
+    held: Option<Held>,
+    returns: mpsc::UnboundedSender<Held>,
     busy: Option<Arc<AtomicU32>>,
-    _slot: OwnedSemaphorePermit,
+    slots: OwnedSemaphorePermit,
 }
 
 impl Ticket {
     pub(super) fn new(
-        receipt: String,
-        marks: mpsc::UnboundedSender<Mark>,
-        slot: OwnedSemaphorePermit,
+        held: Held,
+        returns: mpsc::UnboundedSender<Held>,
+        slots: OwnedSemaphorePermit,
     ) -> Self {
-        Self { receipt: Some(receipt), marks, busy: None, _slot: slot }
+        Self { held: Some(held), returns, busy: None, slots }
+    }
+
+    fn cost(&self) -> u32 {
+        u32::try_from(self.slots.num_permits()).unwrap_or(u32::MAX)
     }
 
     fn begin(&mut self, busy: Arc<AtomicU32>) {
-        busy.fetch_add(1, Ordering::Relaxed);
+        busy.fetch_add(self.cost(), Ordering::Relaxed);
         self.busy = Some(busy);
-    }
-
-    fn done(mut self) {
-        if let Some(receipt) = self.receipt.take() {
-            // Nobody listens any more only if `serve` itself was dropped; the relay heals that.
-            self.marks.send(Mark::Done(receipt)).ok();
-        }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if let Some(receipt) = self.receipt.take() {
-            self.marks.send(Mark::PutBack(receipt)).ok();
-        }
-        if let Some(busy) = self.busy.take() {
-            busy.fetch_sub(1, Ordering::Relaxed);
+        match self.busy.take() {
+            Some(busy) => {
+                busy.fetch_sub(self.cost(), Ordering::Relaxed);
+            }
+            None => {
+                // Nobody listens any more only if `serve` itself was dropped; then the lease lapses.
+                if let Some(held) = self.held.take() {
+                    self.returns.send(held).ok();
+                }
+            }
         }
     }
 }
 
-/// A job on its way to the handler. The ticket leaves it at the outermost layer.
-#[derive(Debug)]
-pub(super) struct Arrived {
-    pub(super) job: Job,
+/// A claim on its way to the handler. The ticket leaves it at the outermost layer.
+pub(super) struct Arrived<C> {
+    pub(super) work: Work<C>,
     pub(super) ticket: Option<Ticket>,
 }
 
 /// An apalis backend that gives what comes out of a channel.
-pub(super) struct Source {
-    pub(super) arrived: mpsc::Receiver<Arrived>,
+pub(super) struct Source<C> {
+    pub(super) arrived: mpsc::UnboundedReceiver<Arrived<C>>,
     pub(super) stop: CancellationToken,
     pub(super) desk: Desk,
 }
 
-impl Backend for Source {
-    type Task = Task<Arrived>;
+impl<C: Claim> Backend for Source<C> {
+    type Task = Task<Arrived<C>>;
     type Error = Infallible;
 
     fn poll_ready(
@@ -106,10 +107,10 @@ impl Backend for Source {
         &mut self,
         cx: &mut Context<'_>,
         _: &WorkerContext,
-    ) -> Poll<Option<Result<Task<Arrived>, Infallible>>> {
+    ) -> Poll<Option<Result<Task<Arrived<C>>, Infallible>>> {
         loop {
             match std::task::ready!(self.arrived.poll_recv(cx)) {
-                // Taken but not begun: its ticket is dropped, which puts it back.
+                // Claimed but not begun: its ticket is dropped, which gives it back.
                 Some(_) if self.stop.is_cancelled() => {}
                 Some(arrived) => return Poll::Ready(Some(Ok(TaskBuilder::new(arrived).build()))),
                 None => return Poll::Ready(None),
@@ -130,8 +131,8 @@ impl Backend for Source {
     }
 }
 
-impl BackendConfig for Source {
-    type Args = Arrived;
+impl<C: Claim> BackendConfig for Source<C> {
+    type Args = Arrived<C>;
     type Id = Job;
     type Kind = Ephemeral;
     type Config = ();
@@ -146,7 +147,7 @@ impl BackendConfig for Source {
     }
 }
 
-/// The outermost layer: it keeps the tickets of running jobs, and decides what their ends mean.
+/// The outermost layer: it keeps the tickets of running claims, and decides what their ends mean.
 #[derive(Clone)]
 pub(super) struct Desk {
     pub(super) busy: Arc<AtomicU32>,
@@ -167,9 +168,10 @@ pub(super) struct AtDesk<S> {
     desk: Desk,
 }
 
-impl<S> Service<Task<Arrived>> for AtDesk<S>
+impl<C, S> Service<Task<Arrived<C>>> for AtDesk<S>
 where
-    S: Service<Task<Arrived>, Response = ()>,
+    C: Claim,
+    S: Service<Task<Arrived<C>>, Response = ()>,
     S::Error: Into<BoxDynError>,
     S::Future: Send + 'static,
 {
@@ -181,8 +183,8 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, mut task: Task<Arrived>) -> Self::Future {
-        let job = task.args.job;
+    fn call(&mut self, mut task: Task<Arrived<C>>) -> Self::Future {
+        let job = task.args.work.claim.fence().job;
         let mut ticket = task.args.ticket.take();
         if let Some(ticket) = &mut ticket {
             ticket.begin(self.desk.busy.clone());
@@ -191,22 +193,18 @@ where
         let work = self.inner.call(task);
         Box::pin(async move {
             match work.await.map_err(Into::into) {
-                Ok(()) => {
-                    desk.trouble().is_over();
-                    if let Some(ticket) = ticket {
-                        ticket.done();
-                    }
-                }
+                Ok(()) => desk.trouble().is_over(),
                 Err(error) => {
+                    // Nothing was written, so the lease lapses, and a sweep decides.
                     let wait = desk.wait_after(job, error);
                     // The slot stays taken meanwhile: who cannot finish work should not take more.
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
                         () = desk.stop.cancelled() => {}
                     }
-                    drop(ticket);
                 }
             }
+            drop(ticket);
             Ok(())
         })
     }
@@ -230,9 +228,10 @@ impl Desk {
 #[derive(Clone)]
 pub(super) struct Calling<H>(pub(super) H);
 
-impl<H, F> Service<Task<Arrived>> for Calling<H>
+impl<C, H, F> Service<Task<Arrived<C>>> for Calling<H>
 where
-    H: Fn(Job) -> F + Clone + Send + 'static,
+    C: Claim,
+    H: Fn(Work<C>) -> F + Clone + Send + 'static,
     F: Future<Output = Result<(), store::Error>> + Send + 'static,
 {
     type Response = ();
@@ -243,12 +242,13 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, task: Task<Arrived>) -> Self::Future {
-        let (job, handler) = (task.args.job, self.0.clone());
+    fn call(&mut self, task: Task<Arrived<C>>) -> Self::Future {
+        let (work, handler) = (task.args.work, self.0.clone());
+        let job = work.claim.fence().job;
         // The handler is called within the future, so that its panics stay in there.
         Box::pin(async move {
-            match handler(job).await {
-                // Whoever has the work now, or nobody: this job is of no use any more.
+            match handler(work).await {
+                // Whoever has the work now, or nobody: what was made of it is of no use any more.
                 Err(store::Error::Fenced | store::Error::NotFound { .. }) => Ok(()),
                 Err(error @ store::Error::Conflict { .. }) => {
                     tracing::debug!(%job, %error, "nothing to do");

@@ -14,10 +14,7 @@ use redis::{Client, RedisError};
 use tokio::{sync::broadcast, task::JoinSet};
 
 use super::{ANSWER_WITHIN, CONNECT_WITHIN, silent};
-use crate::{
-    job::Notice,
-    queue::{NOTICES_BEHIND, outage::Outage},
-};
+use crate::{job::Notice, outage::Outage, queue::NOTICES_BEHIND};
 
 /// How often to see that the connection still leads to somebody. A cut that nobody was told of is
 /// found after this and `ANSWER_WITHIN`.

@@ -6,7 +6,7 @@ use std::{error::Error, time::Duration};
 use tokio::time::Instant;
 
 #[derive(Debug)]
-pub(super) struct Outage {
+pub(crate) struct Outage {
     /// What cannot be done meanwhile, for the log: "taking jobs".
     doing: &'static str,
     shortest: Duration,
@@ -16,12 +16,12 @@ pub(super) struct Outage {
 
 impl Outage {
     /// For a queue: it mostly comes back within a second or so, and work waits for it.
-    pub(super) const fn impatient(doing: &'static str) -> Self {
+    pub(crate) const fn impatient(doing: &'static str) -> Self {
         Self::new(doing, Duration::from_millis(50), Duration::from_secs(2))
     }
 
     /// For a store: whoever asks holds a slot, and many ask at once.
-    pub(super) const fn patient(doing: &'static str) -> Self {
+    pub(crate) const fn patient(doing: &'static str) -> Self {
         Self::new(doing, Duration::from_millis(500), Duration::from_secs(5))
     }
 
@@ -31,7 +31,7 @@ impl Outage {
 
     /// Notes that it did not answer. Answers with how long to wait before asking again: half of the
     /// time that it has been silent, whoever asks and however often.
-    pub(super) fn goes_on(&mut self, error: &dyn Error) -> Duration {
+    pub(crate) fn goes_on(&mut self, error: &dyn Error) -> Duration {
         let since = *self.since.get_or_insert_with(|| {
             tracing::warn!(doing = self.doing, error = %causes(error), "no answer; trying again");
             Instant::now()
@@ -40,7 +40,7 @@ impl Outage {
     }
 
     /// Notes that it answered.
-    pub(super) fn is_over(&mut self) {
+    pub(crate) fn is_over(&mut self) {
         if let Some(since) = self.since.take() {
             tracing::info!(
                 doing = self.doing,
@@ -52,7 +52,7 @@ impl Outage {
 }
 
 /// An error and what caused it, in one line.
-pub(super) fn causes(error: &dyn Error) -> String {
+pub(crate) fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
