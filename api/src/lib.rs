@@ -21,10 +21,7 @@ pub mod serve;
 
 use std::{sync::Arc, time::Instant};
 
-use buildfleet::{
-    queue::{Queue, relay::Nudge},
-    store::Store,
-};
+use buildfleet::{health::Health, member::Member, queue::Queue, store::Store};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -41,9 +38,7 @@ pub struct Api(Arc<Parts>);
 pub struct Parts {
     pub store: Arc<dyn Store>,
     pub queue: Arc<dyn Queue>,
-    /// Tells the relay that something was put into the outbox, and us that the log may have grown.
-    /// Only haste.
-    pub nudge: Nudge,
+    pub health: Health,
     pub settings: Settings,
     /// Cancelled when the process stops; streams end then.
     pub stop: CancellationToken,
@@ -73,21 +68,15 @@ pub struct Settings {
 }
 
 impl Api {
-    pub fn new(
-        store: Arc<dyn Store>,
-        queue: Arc<dyn Queue>,
-        nudge: Nudge,
-        settings: Settings,
-        stop: CancellationToken,
-    ) -> Self {
+    pub fn new(member: &Member, settings: Settings) -> Self {
         let keys = auth::Keys::new(&settings.keys);
         let tails = sse::Tails::default();
         Self(Arc::new(Parts {
-            store,
-            queue,
-            nudge,
+            store: Arc::clone(&member.store),
+            queue: Arc::clone(&member.queue),
+            health: Health::of(member),
             settings,
-            stop,
+            stop: member.stop.clone(),
             tails,
             keys,
             started: Instant::now(),

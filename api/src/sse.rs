@@ -14,7 +14,6 @@ use std::{
 use axum::response::sse::Event as Frame;
 use buildfleet::{
     domain::id::BuildId,
-    queue::relay::Nudge,
     store::{self, EventView},
 };
 use futures_util::{Stream, stream};
@@ -63,12 +62,7 @@ impl Tails {
 impl Tail {
     /// Returns when the log reaches beyond `after`. Whoever comes first looks for all: the others
     /// wait for the lock and find the answer fresh.
-    async fn beyond(
-        &self,
-        store: &dyn store::Store,
-        nudge: &Nudge,
-        after: u64,
-    ) -> Result<(), store::Error> {
+    async fn beyond(&self, store: &dyn store::Store, after: u64) -> Result<(), store::Error> {
         loop {
             let wait = {
                 let mut seen = self.seen.lock().await;
@@ -86,7 +80,7 @@ impl Tail {
             };
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = nudge.committed() => {
+                () = store.bell().committed() => {
                     // One look for all the commits of a moment.
                     tokio::time::sleep(wait.min(MOMENT)).await;
                     self.seen.lock().await.at = None;
@@ -165,7 +159,7 @@ impl Reader {
             }
             self.maybe_over = false;
         }
-        self.tail.beyond(store, &self.api.nudge, self.after).await?;
+        self.tail.beyond(store, self.after).await?;
         self.batch = store.events(self.tail.build, self.after, BATCH).await?.into();
         Ok(false)
     }

@@ -14,8 +14,8 @@ use std::{
 use buildfleet::{
     config::{Env, Faults, Logging, Reader},
     member::Member,
-    queue::{self, relay::Relay},
-    store, telemetry,
+    queue::{self, waker::Waker},
+    shutdown, store, telemetry,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpListener;
@@ -111,7 +111,7 @@ pub struct Dev {
     config: Config,
     listener: TcpListener,
     member: Member,
-    relay: Relay,
+    waker: Waker,
     // Held as long as the fleet runs: the folder is this process's alone.
     _lock: File,
 }
@@ -156,20 +156,15 @@ impl Dev {
         };
         note.write(&config.data)
             .map_err(|error| Error::here(config.data.join("dev.json").display(), error))?;
-        let (member, relay) = Member::new(store, queue, PROGRAM, stop);
-        Ok(Self { url, api_key, lapsed, config, listener, member, relay, _lock: lock })
+        let (member, waker) = Member::new(store, queue, PROGRAM, stop);
+        Ok(Self { url, api_key, lapsed, config, listener, member, waker, _lock: lock })
     }
 
-    /// Runs until stopped, then lets what runs come to an end for a while.
-    pub async fn run(self) -> Result<(), Error> {
+    /// Runs until stopped, then lets what runs come to an end for a while. Told to end at once, it
+    /// gives back what it holds and ends the process.
+    pub async fn run(self, at_once: CancellationToken) -> Result<(), Error> {
         let member = self.member.clone();
-        let api = api::Api::new(
-            Arc::clone(&member.store),
-            Arc::clone(&member.queue),
-            member.nudge.clone(),
-            self.config.api.settings(vec![self.api_key.clone()]),
-            member.stop.clone(),
-        );
+        let api = api::Api::new(&member, self.config.api.settings(vec![self.api_key.clone()]));
         let router = api::router(api);
         let served = api::serve(self.listener, router, member.stop.clone());
         let work = async {
@@ -178,12 +173,7 @@ impl Dev {
                 self.config.plans.serve(&member, Arc::new(Rules)),
                 self.config.tasks.serve(&member, Arc::new(Template)),
                 self.config.webhooks.serve(&member),
-                sweep::run(
-                    Sweep::ALONE,
-                    Arc::clone(&member.store),
-                    member.nudge.clone(),
-                    member.stop.clone(),
-                ),
+                sweep::run(Sweep::ALONE, &member),
             )
         };
         let stopping = async {
@@ -191,11 +181,23 @@ impl Dev {
             // A webhook on its way may take long; its lease brings it back after the next start.
             tokio::time::sleep(Duration::from_secs(10)).await;
         };
-        let ended = tokio::select! {
-            ended = Member::run(self.relay, work) => Some(ended),
-            () = stopping => None,
+        let held = {
+            let mut working = std::pin::pin!(Member::run(self.waker, work));
+            tokio::select! {
+                ended = &mut working => Err(Some(ended)),
+                () = stopping => Err(None),
+                // Looked at before the work is dropped, and with it what says that it is held.
+                () = at_once.cancelled() => Ok(member.holdings()),
+            }
         };
         Note::remove(&self.config.data);
+        let ended = match held {
+            Ok(held) => {
+                held.give_back().await;
+                std::process::exit(shutdown::AT_ONCE.into());
+            }
+            Err(ended) => ended,
+        };
         match ended {
             Some((Err(error), ..)) => Err(Error::here("serving the API", error)),
             Some((_, (), (), Err(error), ())) => Err(Error::here("sending webhooks", error)),

@@ -196,6 +196,12 @@ impl<'a> Reader<'a> {
         Duration::from_secs(self.number(name, min, max).into())
     }
 
+    /// How long a lease lasts. Shorter finds the dead sooner, but a store that is slow for as long
+    /// loses the living.
+    pub fn lease(&mut self) -> Duration {
+        self.secs("BUILDFLEET_LEASE_SECS", 2, 3600)
+    }
+
     pub fn address(&mut self, name: &str) -> SocketAddr {
         self.parsed(name, "an address and port such as 127.0.0.1:8000")
             .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8000)))

@@ -14,6 +14,18 @@ pub struct Stop {
 /// The exit code of a process that was asked twice.
 pub const AT_ONCE: u8 = 130;
 
+impl Stop {
+    /// For who holds nothing that would have to be given back: a second signal ends the process.
+    pub fn or_exit(self) -> CancellationToken {
+        let at_once = self.at_once;
+        listen(async move {
+            at_once.cancelled().await;
+            std::process::exit(AT_ONCE.into());
+        });
+        self.gently
+    }
+}
+
 /// Listens to SIGTERM and SIGINT: the first one asks gently, the second asks to end at once.
 pub fn on_signal() -> std::io::Result<Stop> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -22,11 +34,7 @@ pub fn on_signal() -> std::io::Result<Stop> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let told = stop.clone();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the signal listener lives as long as the process"
-    )]
-    tokio::spawn(async move {
+    listen(async move {
         let mut next = async || {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -39,4 +47,9 @@ pub fn on_signal() -> std::io::Result<Stop> {
         told.at_once.cancel();
     });
     Ok(stop)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a listener to signals lives as long as the process")]
+fn listen(listener: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(listener);
 }

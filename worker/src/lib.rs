@@ -7,8 +7,6 @@ pub mod plan;
 pub mod task;
 pub mod generate;
 pub mod inspect;
-pub mod lease;
 pub mod panic;
 pub mod sweep;
 pub mod config;
-pub mod program;

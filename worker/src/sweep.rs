@@ -3,16 +3,15 @@
 //!
 //! Every worker sweeps. Two that find the same lease are fenced from one another by the store.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use buildfleet::{
     domain::retry::Policy,
     draw,
     job::Job,
-    queue::relay::Nudge,
+    member::Member,
     store::{Error, Store},
 };
-use tokio_util::sync::CancellationToken;
 
 /// A lease is found lapsed at most this long after it lapsed.
 pub const PERIOD: Duration = Duration::from_secs(1);
@@ -35,14 +34,15 @@ impl Sweep {
         Sweep { work: Policy::WORK.alone(), deliveries: Policy::DELIVERY.alone() };
 }
 
-/// Sweeps until stopped. A store that does not answer is asked again a period later.
-pub async fn run(sweep: Sweep, store: Arc<dyn Store>, nudge: Nudge, stop: CancellationToken) {
+/// Sweeps until the member is stopped. A store that does not answer is asked again a period later.
+pub async fn run(sweep: Sweep, member: &Member) {
+    let beat = member.pulse.watch("sweeping");
     loop {
-        let pause = match once(sweep, &*store).await {
+        beat.round();
+        let pause = match once(sweep, &*member.store).await {
             Ok(0) => PERIOD,
             Ok(settled) => {
                 tracing::info!(settled, "swept lapsed leases and overdue builds");
-                nudge.nudge();
                 Duration::ZERO
             }
             Err(error) => {
@@ -52,7 +52,7 @@ pub async fn run(sweep: Sweep, store: Arc<dyn Store>, nudge: Nudge, stop: Cancel
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = stop.cancelled() => return,
+            () = member.stop.cancelled() => return,
         }
     }
 }

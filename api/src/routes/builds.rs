@@ -83,7 +83,6 @@ pub async fn submit(
             webhook: endpoint(&api, asked.webhook),
         })
         .await?;
-    api.nudge.nudge();
 
     let build = submitted.build();
     let urls = Urls::of(build);
@@ -223,7 +222,6 @@ pub async fn cancel(
 ) -> Result<Json<Build>, Error> {
     query.finish()?;
     let build = api.store.cancel_build(id).await?;
-    api.nudge.nudge();
     Ok(Json(build.into()))
 }
 
@@ -246,6 +244,5 @@ pub async fn retry(
 ) -> Result<(StatusCode, Json<Build>), Error> {
     query.finish()?;
     let build = api.store.retry_build(id).await?;
-    api.nudge.nudge();
     Ok((StatusCode::ACCEPTED, Json(build.into())))
 }

@@ -91,6 +91,5 @@ pub async fn redeliver(
 ) -> Result<(StatusCode, Json<Delivery>), Error> {
     query.finish()?;
     let delivery = api.store.redeliver(id).await?;
-    api.nudge.nudge();
     Ok((StatusCode::ACCEPTED, Json(delivery.into())))
 }

@@ -1,7 +1,5 @@
 //! Health: whether the process lives, and whether all that it leans on answers.
 
-use std::{future::Future, time::Duration};
-
 use axum::{Json, extract::State, http::StatusCode};
 use serde_json::json;
 
@@ -9,9 +7,6 @@ use crate::{
     Api, Error,
     wire::fleet::{Alive, Health, Ready},
 };
-
-/// Probes give up after a few seconds; they are to hear from us who was silent.
-const PING_WITHIN: Duration = Duration::from_secs(2);
 
 /// Say who one is
 #[utoipa::path(
@@ -30,10 +25,19 @@ pub async fn health(State(api): State<Api>) -> Json<Health> {
 /// Say that one lives
 #[utoipa::path(
     get, path = "/livez", operation_id = "livez", tag = "health", security(()),
-    responses((status = 200, description = "It lives", body = Alive)),
+    responses(
+        (status = 200, description = "It lives", body = Alive),
+        (status = 503, description = "`stands_still`: `detail` lists what makes no progress"),
+    ),
 )]
-pub async fn alive() -> Json<Alive> {
-    Json(Alive { status: "ok" })
+pub async fn alive(State(api): State<Api>) -> Result<Json<Alive>, Error> {
+    let still = api.health.stalled();
+    if still.is_empty() {
+        return Ok(Json(Alive { status: "ok" }));
+    }
+    let message = format!("it stands still: {}", still.join(", "));
+    Err(Error::new(StatusCode::SERVICE_UNAVAILABLE, "stands_still", message)
+        .with_detail(json!({ "loops": still })))
 }
 
 /// Say whether one can serve
@@ -45,24 +49,12 @@ pub async fn alive() -> Json<Alive> {
     ),
 )]
 pub async fn ready(State(api): State<Api>) -> Result<Json<Ready>, Error> {
-    let (store, queue) = tokio::join!(answers(api.store.ping()), answers(api.queue.ping()));
-    if store && queue && !api.stop.is_cancelled() {
+    let readiness = api.health.readiness().await;
+    if readiness.is_ready() {
         return Ok(Json(Ready { status: "ok", store: "ok", queue: "ok" }));
     }
     let word = |up| if up { "ok" } else { "down" };
-    let down: Vec<_> = [("the store", store), ("the queue", queue)]
-        .iter()
-        .filter(|(_, up)| !up)
-        .map(|(n, _)| *n)
-        .collect();
-    let message = match down.as_slice() {
-        [] => "this process is stopping".to_owned(),
-        down => format!("{} did not answer", down.join(" and ")),
-    };
-    Err(Error::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", message)
-        .with_detail(json!({ "store": word(store), "queue": word(queue) })))
-}
-
-async fn answers<T, E>(ping: impl Future<Output = Result<T, E>>) -> bool {
-    matches!(tokio::time::timeout(PING_WITHIN, ping).await, Ok(Ok(_)))
+    let detail = json!({ "store": word(readiness.store), "queue": word(readiness.queue) });
+    Err(Error::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", readiness.to_string())
+        .with_detail(detail))
 }

@@ -55,7 +55,6 @@ pub async fn approve(
 ) -> Result<Json<Build>, Error> {
     query.finish()?;
     let build = api.store.approve_plan(id).await?;
-    api.nudge.nudge();
     Ok(Json(build.into()))
 }
 
@@ -85,7 +84,6 @@ pub async fn reject(
     query.finish()?;
     let reason = reason(body.as_ref()).map_err(|faults| Error::invalid(&faults))?;
     let build = api.store.reject_plan(id, "plan_rejected", &reason).await?;
-    api.nudge.nudge();
     Ok(Json(build.into()))
 }
 

@@ -17,7 +17,8 @@ use buildfleet::{
         retry::{Jitter, Policy},
     },
     draw,
-    queue::{Queue, memory::Memory, relay::Nudge},
+    member::Member,
+    queue::{Queue, memory::Memory},
     store::{Adoption, Store, sqlite::Sqlite},
 };
 use serde_json::{Value, json};
@@ -32,7 +33,6 @@ pub struct Scene {
     pub router: Router,
     pub store: Arc<dyn Store>,
     pub stop: CancellationToken,
-    pub nudge: Nudge,
     _folder: TempDir,
 }
 
@@ -65,9 +65,8 @@ impl Scene {
         let url = format!("sqlite:{}", folder.path().join("record.db").display());
         let store: Arc<dyn Store> = Arc::new(Sqlite::open(&url).await.unwrap());
         let stop = CancellationToken::new();
-        let nudge = Nudge::default();
-        let api = Api::new(store.clone(), queue, nudge.clone(), settings, stop.clone());
-        Self { router: api::router(api), store, stop, nudge, _folder: folder }
+        let (member, _waker) = Member::new(store.clone(), queue, "buildfleet-api", stop.clone());
+        Self { router: api::router(Api::new(&member, settings)), store, stop, _folder: folder }
     }
 
     /// Calls as it stands, without a key.

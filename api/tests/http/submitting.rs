@@ -20,10 +20,11 @@ async fn a_brief_is_accepted_with_the_addresses_of_its_build() {
     let scene = Scene::new().await;
 
     let submitted = scene.submit(json!({"prompt": "a to-do list", "priority": 1}));
-    let (answer, ()) =
-        tokio::time::timeout(SOON, async { tokio::join!(submitted, scene.nudge.committed()) })
-            .await
-            .expect("the relay is nudged");
+    let (answer, ()) = tokio::time::timeout(SOON, async {
+        tokio::join!(submitted, scene.store.bell().committed())
+    })
+    .await
+    .expect("the bell rings");
 
     assert_eq!(answer.status, StatusCode::ACCEPTED);
     let body = answer.json();

@@ -32,8 +32,9 @@ struct Receiver {
 pub async fn run(context: &Context, args: args::Listen) -> Result<Exit, Error> {
     let status = StatusCode::from_u16(args.status)
         .map_err(|_| Error::Usage(format!("--status: {} is no HTTP status", args.status)))?;
-    let stop =
-        shutdown::on_signal().map_err(|error| Error::here("listening for signals", error))?;
+    let stop = shutdown::on_signal()
+        .map_err(|error| Error::here("listening for signals", error))?
+        .or_exit();
     let here = |error: std::io::Error| Error::here(format!("listening on {}", args.listen), error);
     let listener = TcpListener::bind(args.listen).await.map_err(here)?;
     let address = listener.local_addr().map_err(here)?;

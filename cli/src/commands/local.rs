@@ -2,7 +2,11 @@
 
 use std::{path::Path, time::Duration};
 
-use buildfleet::{domain::id::BuildId, draw, shutdown};
+use buildfleet::{
+    domain::id::BuildId,
+    draw,
+    shutdown::{self, Stop},
+};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +26,7 @@ pub async fn dev(context: &Context, args: args::Dev) -> Result<Exit, Error> {
     let stop =
         shutdown::on_signal().map_err(|error| Error::here("listening for signals", error))?;
     let data = config.data.clone();
-    let dev = Dev::open(config, stop.clone()).await?;
+    let dev = Dev::open(config, stop.gently).await?;
     let (url, key) = (&dev.url, dev.api_key.expose_secret());
     eprintln!("buildfleet {} runs a fleet in this process", env!("CARGO_PKG_VERSION"));
     eprintln!("  API      {url}  (documentation at {url}docs)");
@@ -40,7 +44,7 @@ pub async fn dev(context: &Context, args: args::Dev) -> Result<Exit, Error> {
     );
     eprintln!("  curl -H 'Authorization: Bearer {key}' {url}v1/builds");
     eprintln!("\nCtrl-C stops it; nothing is lost.");
-    dev.run().await?;
+    dev.run(stop.at_once).await?;
     Ok(Exit::Done)
 }
 
@@ -119,7 +123,7 @@ async fn alone(
         .quiet();
     let stop = CancellationToken::new();
     let dev = Dev::open(config, stop.clone()).await?;
-    let interrupted =
+    let Stop { gently: interrupted, at_once } =
         shutdown::on_signal().map_err(|error| Error::here("listening for signals", error))?;
     let address =
         Address { url: dev.url.clone(), api_key: Some(dev.api_key.expose_secret().to_owned()) };
@@ -134,7 +138,7 @@ async fn alone(
         stop.cancel();
         built
     };
-    let (ran, built) = tokio::join!(dev.run(), built);
+    let (ran, built) = tokio::join!(dev.run(at_once), built);
     let exit = built?;
     ran?;
     Ok(exit)

@@ -2,12 +2,18 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use worker::{config::PlanConfig, plan::planner::by_rules::Rules, program};
+use buildfleet::program;
+use worker::{
+    config::PlanConfig,
+    plan::planner::by_rules::Rules,
+    sweep::{self, Sweep},
+};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     program::run("plan-worker", PlanConfig::read, async |member, config| {
-        config.serve(&member, Arc::new(Rules)).await;
+        tokio::join!(config.serve(&member, Arc::new(Rules)), sweep::run(Sweep::FLEET, &member));
+        Ok(())
     })
     .await
 }

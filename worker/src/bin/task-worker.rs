@@ -2,12 +2,18 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use worker::{config::TaskConfig, program, task::runner::template::Template};
+use buildfleet::program;
+use worker::{
+    config::TaskConfig,
+    sweep::{self, Sweep},
+    task::runner::template::Template,
+};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     program::run("task-worker", TaskConfig::read, async |member, config| {
-        config.serve(&member, Arc::new(Template)).await;
+        tokio::join!(config.serve(&member, Arc::new(Template)), sweep::run(Sweep::FLEET, &member));
+        Ok(())
     })
     .await
 }

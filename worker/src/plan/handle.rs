@@ -10,26 +10,25 @@ use buildfleet::{
         attempt::Failure,
         brief::Brief,
         event::Event,
-        id::{HolderId, PlanId},
+        id::PlanId,
         plan::{Draft, Plan, Refusal},
         retry::Policy,
     },
-    draw,
-    job::Job,
-    queue::relay::Nudge,
+    draw, lease,
+    queue::serve::Work,
     store::{Adoption, BuildClaim, Error, Store},
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::planner::{Drafted, Partials, Planner};
-use crate::{lease, panic};
+use crate::panic;
 
 /// What it takes to plan builds.
 pub struct PlanWorker {
     pub store: Arc<dyn Store>,
     pub planner: Arc<dyn Planner>,
-    pub holder: HolderId,
+    /// How long a store that does not answer is asked again to keep what came of an attempt.
     pub lease: Duration,
     /// How long one attempt may take.
     pub time_limit: Duration,
@@ -37,7 +36,6 @@ pub struct PlanWorker {
     pub approval: Approval,
     /// Whether tasks that wait for each other in a circle are run in a line instead of refused.
     pub straighten: bool,
-    pub nudge: Nudge,
     pub stop: CancellationToken,
 }
 
@@ -59,23 +57,17 @@ enum Outcome {
 }
 
 impl PlanWorker {
-    /// Makes one attempt at planning one build. An error means nothing was decided, and the job
-    /// will come again.
-    pub async fn handle(&self, job: Job) -> Result<(), Error> {
-        let Job::Plan(build) = job else { return Ok(()) };
-        let Some(claim) = self.store.claim_build(build, self.holder, self.lease).await? else {
-            return Ok(()); // Planned already, not due yet, or someone else has it.
-        };
-
+    /// Makes one attempt at planning one build. An error means nothing was decided, and the build
+    /// will be claimed again.
+    pub async fn handle(&self, work: Work<BuildClaim>) -> Result<(), Error> {
+        let Work { claim, lost } = work;
         let plan = draw::id::<PlanId>();
-        let outcome = self.attempt(&claim, plan).await;
+        let outcome = self.attempt(&claim, plan, &lost).await;
 
-        let settled = lease::settle(self.lease, || self.settle(&claim, plan, &outcome)).await;
-        self.nudge.nudge();
-        settled
+        lease::settle(self.lease, || self.settle(&claim, plan, &outcome)).await
     }
 
-    async fn attempt(&self, claim: &BuildClaim, plan: PlanId) -> Outcome {
+    async fn attempt(&self, claim: &BuildClaim, plan: PlanId, lost: &CancellationToken) -> Outcome {
         let (partials, heard) = mpsc::channel(16);
         let told = async {
             let drafted = self.draft(&claim.brief, Partials::new(partials));
@@ -85,9 +77,7 @@ impl PlanWorker {
         };
         let drafted = tokio::select! {
             drafted = told => drafted,
-            lease::Lost = lease::keep(&*self.store, claim.fence(), self.holder, self.lease) => {
-                return Outcome::Lost;
-            }
+            () = lost.cancelled() => return Outcome::Lost,
             () = tokio::time::sleep(self.time_limit) => {
                 return Outcome::Failed(Failure::transient(
                     "planning_timed_out",
@@ -126,7 +116,6 @@ impl PlanWorker {
                 .map(|task| (&*task.name, task.operation.as_str(), &*task.description))
                 .collect();
             self.store.note_planning(claim, Event::plan_partial(plan, so_far, &latest)).await?;
-            self.nudge.nudge();
         }
         Ok(())
     }

@@ -7,10 +7,13 @@ use buildfleet::{
     domain::attempt::{Failure, Output},
     store::TaskClaim,
 };
+use tokio_util::sync::CancellationToken;
 
 /// Does one kind of task.
 #[async_trait]
 pub trait Runner: Send + Sync + 'static {
-    /// Makes one attempt. It may be dropped at any await: nothing counts until it has returned.
-    async fn run(&self, claim: &TaskClaim) -> Result<Output, Failure>;
+    /// Makes one attempt. It is told by `end` when it shall come to its end, whatever it has by
+    /// then, and is dropped a little later, or, if the process is killed, at any await: nothing
+    /// counts until it has returned.
+    async fn run(&self, claim: &TaskClaim, end: &CancellationToken) -> Result<Output, Failure>;
 }
