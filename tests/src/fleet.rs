@@ -1,7 +1,7 @@
 //! A whole fleet in one process: record, queue, API on a real port, workers and dispatcher.
 //!
-//! It stands on either footing: SQLite and memory, with one relay for all, as in `buildfleet dev`;
-//! or Postgres and Redis, each program with a relay of its own, as in a fleet. Tests wait for facts
+//! It stands on either footing: SQLite and memory, with one member for all, as in `buildfleet dev`;
+//! or Postgres and Redis, each program a member of its own, as in a fleet. Tests wait for facts
 //! and never for time: `until` panics with a picture of the record, and `age` makes time pass.
 
 use std::{
@@ -14,9 +14,9 @@ use api::{Api, Settings};
 use buildfleet::{
     domain::{address::Allowed, id::BuildId},
     member::Member,
-    queue::{self, Queue, relay::Nudge, relay::Relay},
+    queue::{self, Queue, waker::Waker as Wakes},
     store::{
-        BuildsWanted, DeliveriesWanted, Store, conformance::Ageing, postgres::Postgres,
+        self, BuildsWanted, DeliveriesWanted, Store, conformance::Ageing, postgres::Postgres,
         sqlite::Sqlite,
     },
 };
@@ -106,6 +106,7 @@ impl Setup {
             tasks: TaskConfig { slots: 5, lease, time_limit },
             webhooks: webhook_dispatcher::config::Config {
                 slots: 10,
+                lease,
                 time_limit,
                 allowed: loopback.clone(),
             },
@@ -158,12 +159,12 @@ enum Waker {
 }
 
 pub struct Fleet {
+    database: String,
     pub store: Arc<dyn Ageing>,
     setup: Setup,
     waker: Waker,
     /// What the programs of the embedded footing share.
     shared: Option<Member>,
-    nudges: Mutex<Vec<Nudge>>,
     programs: Mutex<Vec<Program>>,
     root: String,
     client: reqwest::Client,
@@ -177,34 +178,39 @@ impl Fleet {
         let folder = tempfile::tempdir().expect("a folder for the test");
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let (store, waker): (Arc<dyn Ageing>, Waker) = match setup.footing {
+        let (database, store, waker): (_, Arc<dyn Ageing>, _) = match setup.footing {
             Footing::Embedded => {
                 let url = format!("sqlite:{}", folder.path().join("fleet.db").display());
                 let memory = queue::open(None).await.expect("memory is there");
-                (Arc::new(Sqlite::open(&url).await.expect("a store")), Waker::Memory(memory))
+                let store = Sqlite::open(&url).await.expect("a store");
+                (url, Arc::new(store), Waker::Memory(memory))
             }
             Footing::Servers => {
                 let url = servers::Postgres::start().fresh_database();
                 let redis = Waker::Redis(servers::redis::Redis::start());
-                (Arc::new(Postgres::open(&url).await.expect("a store")), redis)
+                let store = Postgres::open(&url).await.expect("a store");
+                (url, Arc::new(store), redis)
             }
         };
         let mut fleet = Self {
+            database,
             store,
             waker,
             shared: None,
-            nudges: Mutex::default(),
             programs: Mutex::default(),
             root: format!("http://{address}"),
             client: reqwest::Client::builder().no_proxy().build().expect("a client"),
             _folder: folder,
             setup: setup.clone(),
         };
+        // What the test itself does to the record wakes the fleet too.
+        let (member, waker) =
+            fleet.new_member("buildfleet dev", fleet.record(), CancellationToken::new()).await;
+        let idle = CancellationToken::new();
+        let stop = idle.clone();
+        fleet.keep(Program::spawn(idle, waker.run(stop)));
         if setup.footing == Footing::Embedded {
-            let relay = fleet.share().await;
-            let idle = CancellationToken::new();
-            let stop = idle.clone();
-            fleet.keep(Program::spawn(idle, relay.run(stop)));
+            fleet.shared = Some(member);
         }
         let api = fleet.start_api(listener).await;
         fleet.keep(api);
@@ -218,23 +224,21 @@ impl Fleet {
         fleet
     }
 
-    async fn share(&mut self) -> Relay {
-        let (member, relay) = self.new_member("buildfleet dev", CancellationToken::new()).await;
-        self.shared = Some(member);
-        relay
-    }
-
-    async fn new_member(&self, program: &'static str, stop: CancellationToken) -> (Member, Relay) {
+    async fn new_member(
+        &self,
+        program: &'static str,
+        store: Arc<dyn Store>,
+        stop: CancellationToken,
+    ) -> (Member, Wakes) {
         let queue = match &self.waker {
             Waker::Memory(queue) => Arc::clone(queue),
             Waker::Redis(server) => queue::open(Some(&server.url())).await.expect("a URL of Redis"),
         };
-        let (member, relay) = Member::new(self.record(), queue, program, stop);
-        self.nudges.lock().unwrap().push(member.nudge.clone());
-        (member, relay)
+        Member::new(store, queue, program, stop)
     }
 
-    /// Starts a program that does `work`; on servers with a relay of its own.
+    /// Starts a program that does `work`; on servers as a member of its own, which shares nothing
+    /// with the others but the servers.
     async fn program<F>(&self, name: &'static str, work: impl FnOnce(Member) -> F) -> Program
     where
         F: Future<Output = ()> + Send + 'static,
@@ -247,8 +251,9 @@ impl Fleet {
                 Program::spawn(stop, work(member))
             }
             None => {
-                let (member, relay) = self.new_member(name, stop.clone()).await;
-                Program::spawn(stop, Member::run(relay, work(member)))
+                let store = store::open(&self.database).await.expect("the servers are there");
+                let (member, waker) = self.new_member(name, store, stop.clone()).await;
+                Program::spawn(stop, Member::run(waker, work(member)))
             }
         }
     }
@@ -265,8 +270,7 @@ impl Fleet {
             version: "0.0.0".to_owned(),
         };
         self.program("buildfleet-api", |member| async move {
-            let stop = member.stop.clone();
-            let api = Api::new(member.store, member.queue, member.nudge, settings, stop);
+            let api = Api::new(&member, settings);
             api::serve(listener, api::router(api), member.stop).await.expect("the port is ours");
         })
         .await
@@ -275,13 +279,7 @@ impl Fleet {
     pub async fn start_plan_worker(&self) -> Program {
         let (config, planner) = (self.setup.plans.clone(), Arc::clone(&self.setup.planner));
         self.program("plan-worker", |member| async move {
-            let sweeping = sweep::run(
-                Sweep::FLEET,
-                Arc::clone(&member.store),
-                member.nudge.clone(),
-                member.stop.clone(),
-            );
-            tokio::join!(config.serve(&member, planner), sweeping);
+            tokio::join!(config.serve(&member, planner), sweep::run(Sweep::FLEET, &member));
         })
         .await
     }
@@ -289,13 +287,7 @@ impl Fleet {
     pub async fn start_task_worker(&self) -> Program {
         let (config, runner) = (self.setup.tasks.clone(), Arc::clone(&self.setup.runner));
         self.program("task-worker", |member| async move {
-            let sweeping = sweep::run(
-                Sweep::FLEET,
-                Arc::clone(&member.store),
-                member.nudge.clone(),
-                member.stop.clone(),
-            );
-            tokio::join!(config.serve(&member, runner), sweeping);
+            tokio::join!(config.serve(&member, runner), sweep::run(Sweep::FLEET, &member));
         })
         .await
     }
@@ -321,9 +313,6 @@ impl Fleet {
     pub async fn age(&self, by: Duration) {
         self.store.age(by).await;
         sweep::once(Sweep::FLEET, &*self.record()).await.expect("the store answers");
-        for nudge in self.nudges.lock().unwrap().iter() {
-            nudge.nudge();
-        }
     }
 
     /// Empties Redis, as `FLUSHALL` does. On memory there is nothing to flush.
@@ -344,7 +333,7 @@ impl Fleet {
         }
     }
 
-    /// All builds with their tasks, attempts, events and deliveries, and the outbox.
+    /// All builds with their tasks, attempts, events and deliveries, and the lanes.
     pub async fn picture(&self) -> String {
         let mut picture = String::new();
         let wanted = BuildsWanted {
@@ -384,7 +373,6 @@ impl Fleet {
             )
             .ok();
         }
-        writeln!(picture, "outbox: {:?}", self.store.outbox_due(50).await).ok();
         writeln!(picture, "lanes: {:?}", self.store.lanes().await).ok();
         picture
     }

@@ -11,6 +11,7 @@ use buildfleet::{
     store::TaskClaim,
 };
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use worker::task::runner::Runner;
 
 /// What one attempt at a task does.
@@ -23,6 +24,8 @@ pub enum Act {
     Hold,
     /// Never comes to an end.
     Hang,
+    /// Goes on until it is told to end, and does.
+    Heed,
     /// Writes this path too, beside what it declared.
     AlsoWrite(&'static str),
 }
@@ -42,6 +45,8 @@ impl Act {
 pub enum Went {
     Begun,
     Ended,
+    /// Heard that it shall come to its end.
+    Told,
     /// Dropped before it came to an end.
     BrokenOff,
 }
@@ -115,7 +120,7 @@ impl Drop for Attempt {
 
 #[async_trait]
 impl Runner for Scripted {
-    async fn run(&self, claim: &TaskClaim) -> Result<Output, Failure> {
+    async fn run(&self, claim: &TaskClaim, end: &CancellationToken) -> Result<Output, Failure> {
         let (key, number) = (claim.key.clone(), claim.attempt);
         self.log.lock().unwrap().push((key.clone(), number, Went::Begun));
         let mut attempt = Attempt { key, number, ended: false, log: Arc::clone(&self.log) };
@@ -132,6 +137,12 @@ impl Runner for Scripted {
                 gate.acquire().await.expect("gates stay open").forget();
             }
             Act::Hang => std::future::pending().await,
+            Act::Heed => {
+                end.cancelled().await;
+                self.log.lock().unwrap().push((claim.key.clone(), number, Went::Told));
+                attempt.ended = true;
+                return Err(Failure::permanent("told_to_end", "it was told to end"));
+            }
             Act::AlsoWrite(path) => also = Some(path.to_owned()),
         }
         attempt.ended = true;

@@ -1,7 +1,5 @@
 //! Deliveries: the reasons of every failed attempt are kept, and one can have it told again.
 
-use std::time::Duration;
-
 use axum::http::StatusCode;
 use buildfleet::{
     domain::{
@@ -16,8 +14,6 @@ use serde_json::json;
 
 use crate::scene::Scene;
 
-const LEASE: Duration = Duration::from_secs(60);
-
 /// A build with one delivery, which failed for good.
 async fn exhausted(scene: &Scene) -> (BuildId, DeliveryId) {
     let webhook = json!({"url": "https://example.com/hooks", "events": ["build_started"]});
@@ -25,7 +21,7 @@ async fn exhausted(scene: &Scene) -> (BuildId, DeliveryId) {
     scene.plan(build, "a", Adoption::AtOnce { plan: draw::id() }).await;
     let listed = scene.get(&format!("/v1/deliveries?build={build}")).await.json();
     let id: DeliveryId = listed["deliveries"][0]["id"].as_str().unwrap().parse().unwrap();
-    let claim = scene.store.claim_delivery(id, draw::id(), LEASE).await.unwrap().unwrap();
+    let claim = scene.claim_delivery(id).await;
     let result = SendResult {
         failure: Some(Failure::permanent("refused", "the receiver answered 410")),
         status: Some(410),

@@ -12,14 +12,17 @@ use axum::{
 use buildfleet::{
     domain::{
         attempt::{Failure, Outcome, Output, OutputFile},
-        id::{BuildId, TaskId},
+        id::{BuildId, DeliveryId, TaskId},
         plan::Draft,
         retry::{Jitter, Policy},
     },
     draw,
+    job::Job,
     member::Member,
     queue::{Queue, memory::Memory},
-    store::{Adoption, Store, sqlite::Sqlite},
+    store::{
+        Adoption, Ask, BuildClaim, DeliveryClaim, TaskClaim, conformance::Ageing, sqlite::Sqlite,
+    },
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -31,7 +34,7 @@ const LEASE: Duration = Duration::from_secs(60);
 
 pub struct Scene {
     pub router: Router,
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn Ageing>,
     pub stop: CancellationToken,
     _folder: TempDir,
 }
@@ -63,7 +66,7 @@ impl Scene {
     pub async fn with(settings: Settings, queue: Arc<dyn Queue>) -> Self {
         let folder = TempDir::new().unwrap();
         let url = format!("sqlite:{}", folder.path().join("record.db").display());
-        let store: Arc<dyn Store> = Arc::new(Sqlite::open(&url).await.unwrap());
+        let store: Arc<dyn Ageing> = Arc::new(Sqlite::open(&url).await.unwrap());
         let stop = CancellationToken::new();
         let (member, _waker) = Member::new(store.clone(), queue, "buildfleet-api", stop.clone());
         Self { router: api::router(Api::new(&member, settings)), store, stop, _folder: folder }
@@ -123,8 +126,23 @@ impl Scene {
     }
 
     pub async fn plan_draft(&self, build: BuildId, draft: Draft, adoption: Adoption) {
-        let claim = self.store.claim_build(build, draw::id(), LEASE).await.unwrap().unwrap();
+        let claim = self.claim_build(build).await;
         self.store.adopt_plan(&claim, &draft.into_plan().unwrap(), adoption).await.unwrap();
+    }
+
+    async fn claim_build(&self, build: BuildId) -> BuildClaim {
+        self.store.prefer(Job::Plan(build)).await;
+        self.store.claim_builds(&one()).await.unwrap().remove(0)
+    }
+
+    async fn claim_task(&self, task: TaskId) -> TaskClaim {
+        self.store.prefer(Job::Task(task)).await;
+        self.store.claim_tasks(&one()).await.unwrap().remove(0)
+    }
+
+    pub async fn claim_delivery(&self, delivery: DeliveryId) -> DeliveryClaim {
+        self.store.prefer(Job::Delivery(delivery)).await;
+        self.store.claim_deliveries(&one()).await.unwrap().remove(0)
     }
 
     pub async fn task(&self, build: BuildId, key: &str) -> TaskId {
@@ -150,11 +168,16 @@ impl Scene {
 
     async fn settle(&self, build: BuildId, key: &str, outcome: Outcome) {
         let task = self.task(build, key).await;
-        let claim = self.store.claim_task(task, draw::id(), LEASE).await.unwrap().unwrap();
+        let claim = self.claim_task(task).await;
         let settled =
             self.store.settle_task(claim.fence(), outcome, &Policy::WORK, Jitter::NONE).await;
         settled.unwrap();
     }
+}
+
+/// What a holder asks for that wants one thing.
+fn one() -> Ask {
+    Ask { holder: draw::id(), lease: LEASE, room: 1, slots: 1 }
 }
 
 impl Answer {

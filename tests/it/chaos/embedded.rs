@@ -12,7 +12,7 @@ use api::auth::TENANT;
 use buildfleet::{
     domain::{brief::Brief, build},
     draw,
-    store::{NewBuild, Store as _, sqlite::Sqlite},
+    store::{Ask, NewBuild, Store as _, sqlite::Sqlite},
 };
 use rand::RngExt;
 use serde_json::Value;
@@ -192,8 +192,9 @@ async fn a_process_that_is_killed_twenty_times_while_planning_plans_once_more() 
     let build = store.submit(new).await.unwrap().build().id;
 
     for _ in 0..KILLS {
-        let claim = store.claim_build(build, draw::id(), Duration::from_secs(60)).await.unwrap();
-        assert!(claim.is_some(), "{:?}", store.build(build).await.unwrap());
+        let ask = Ask { holder: draw::id(), lease: Duration::from_secs(60), room: 1, slots: 1 };
+        let claims = store.claim_builds(&ask).await.unwrap();
+        assert_eq!(claims.len(), 1, "{:?}", store.build(build).await.unwrap());
         store.lapse_all().await.unwrap();
         sweep::once(Sweep::ALONE, &store).await.unwrap();
     }

@@ -1,8 +1,9 @@
-//! The queues against their suite, and what stands on them: serving and relaying, on memory and on
-//! a Redis that is treated badly.
+//! The queues against their suite, and what stands on them: serving and waking, on memory and on a
+//! Redis that is treated badly.
 
+mod record;
 mod serving;
-mod relaying;
+mod waking;
 mod faults;
 mod scripts;
 
@@ -20,12 +21,22 @@ use buildfleet::{
     domain::id::TaskId,
     draw,
     job::{Job, Lane, Notice},
-    queue::{Queue, memory::Memory, redis::Redis, serve},
+    lease::{Keeper, Keepers},
+    pulse::Pulse,
+    queue::{
+        Queue,
+        memory::Memory,
+        redis::Redis,
+        serve::{self, LOOK_EVERY, Work},
+        waker::Waker,
+    },
     store,
 };
 use tests::servers::redis::Redis as Server;
 use tokio::{sync::broadcast, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+
+use self::record::{Claimed, Hand, Record};
 
 mod in_memory {
     use super::*;
@@ -106,31 +117,62 @@ impl Ledger {
     }
 }
 
-/// A program that serves the lane of tasks, and a way to end it.
+/// Longer than any test: who learns something in time did not learn it by looking.
+const NEVER: Duration = Duration::from_secs(6_000);
+
+/// A program that serves the lane of tasks and wakes others, and a way to end it.
 struct Serving {
     stop: CancellationToken,
     busy: Arc<AtomicU32>,
+    pulse: Pulse,
     program: JoinSet<Result<(), buildfleet::queue::Error>>,
+    waker: JoinSet<()>,
+    idle: CancellationToken,
 }
 
 impl Serving {
-    fn start<H, F>(queue: &Arc<dyn Queue>, slots: usize, handler: H) -> Self
+    fn start<H, F>(queue: &Arc<dyn Queue>, record: &Arc<Record>, slots: u32, handler: H) -> Self
     where
-        H: Fn(Job) -> F + Clone + Send + Sync + 'static,
+        H: Fn(Work<Claimed>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), store::Error>> + Send + 'static,
     {
-        let (stop, busy) = (CancellationToken::new(), Arc::new(AtomicU32::new(0)));
+        Self::looking(LOOK_EVERY, queue, record, slots, handler)
+    }
+
+    /// One that looks by itself only every so often.
+    fn looking<H, F>(
+        look_every: Duration,
+        queue: &Arc<dyn Queue>,
+        record: &Arc<Record>,
+        slots: u32,
+        handler: H,
+    ) -> Self
+    where
+        H: Fn(Work<Claimed>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(), store::Error>> + Send + 'static,
+    {
+        let (stop, idle) = (CancellationToken::new(), CancellationToken::new());
+        let (pulse, keepers) = (Pulse::default(), Keepers::default());
+        let busy = Arc::new(AtomicU32::new(0));
+        let feed = Hand::of(record);
+        let keeper = Keeper::new(feed.clone());
+        keepers.add(&keeper);
+        let mut waker = JoinSet::new();
+        let waking = Waker::new(record.bell.clone(), queue.clone(), keepers, pulse.watch("waking"));
+        waker.spawn(waking.run(idle.clone()));
         let mut program = JoinSet::new();
-        program.spawn(serve::serve(
-            queue.clone(),
-            Lane::Tasks,
-            draw::id(),
+        let serving = serve::Serving {
+            feed,
+            queue: queue.clone(),
+            keeper,
             slots,
-            stop.clone(),
-            busy.clone(),
-            handler,
-        ));
-        Self { stop, busy, program }
+            busy: busy.clone(),
+            beat: pulse.watch("claiming tasks"),
+            look_every,
+            stop: stop.clone(),
+        };
+        program.spawn(serve::serve(serving, handler));
+        Self { stop, busy, pulse, program, waker, idle }
     }
 
     fn busy(&self) -> u32 {
@@ -141,5 +183,7 @@ impl Serving {
         self.stop.cancel();
         let ended = tokio::time::timeout(Duration::from_secs(30), self.program.join_next()).await;
         ended.expect("it ends").expect("it ran").expect("it did not panic").expect("it ends well");
+        self.idle.cancel();
+        self.waker.join_next().await.expect("it ran").expect("it did not panic");
     }
 }

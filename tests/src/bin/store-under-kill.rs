@@ -16,8 +16,10 @@ use buildfleet::{
         retry::{Jitter, Policy},
     },
     draw,
-    job::Job,
-    store::{Adoption, Error, NewBuild, NewEndpoint, SendResult, Store, sqlite::Sqlite},
+    store::{
+        Adoption, Ask, BuildClaim, DeliveryClaim, Error, NewBuild, NewEndpoint, SendResult, Store,
+        TaskClaim, sqlite::Sqlite,
+    },
 };
 use futures_util::future::{join_all, try_join_all};
 
@@ -50,14 +52,11 @@ struct Work {
 }
 
 impl Work {
-    /// Whoever worked here before is dead, and so is what it had taken from the outbox.
+    /// Whoever worked here before is dead.
     async fn take_over(&self) -> Result<(), Error> {
         self.store.lapse_all().await?;
         for fence in self.store.lapsed(1000).await? {
             self.store.settle_lost(fence, &POLICY, Jitter::NONE).await?;
-        }
-        for job in self.store.forgotten(Duration::ZERO, 1000).await? {
-            self.take(job).await?;
         }
         Ok(())
     }
@@ -83,46 +82,44 @@ impl Work {
         Ok(())
     }
 
-    /// Does what is due, all at once; `false` if nothing is.
+    /// Does what can be claimed, all at once; `false` if nothing can.
     async fn some(&self) -> Result<bool, Error> {
-        let due = self.store.outbox_due(100).await?;
-        self.store.clear_outbox(&due.iter().map(|row| row.id).collect::<Vec<_>>()).await?;
-        for done in join_all(due.iter().map(|row| self.take(row.job))).await {
+        let ask = Ask { holder: self.holder, lease: LEASE, room: 100, slots: 100 };
+        let plans = self.store.claim_builds(&ask).await?;
+        let tasks = self.store.claim_tasks(&ask).await?;
+        let deliveries = self.store.claim_deliveries(&ask).await?;
+        let some = !(plans.is_empty() && tasks.is_empty() && deliveries.is_empty());
+        let (plans, tasks, deliveries) = tokio::join!(
+            join_all(plans.iter().map(|claim| self.plan(claim))),
+            join_all(tasks.iter().map(|claim| self.run(claim))),
+            join_all(deliveries.iter().map(|claim| self.tell(claim))),
+        );
+        for done in plans.into_iter().chain(tasks).chain(deliveries) {
             done?;
         }
-        Ok(!due.is_empty())
+        Ok(some)
     }
 
-    async fn take(&self, job: Job) -> Result<(), Error> {
-        match job {
-            Job::Plan(id) => {
-                let claim = self.store.claim_build(id, self.holder, LEASE).await?;
-                let Some(claim) = claim else { return Ok(()) };
-                let plan = Draft::of("fetch -> build -> ship, fetch -> lint -> ship, notes")
-                    .into_plan()
-                    .map_err(Error::unavailable)?;
-                let adoption = Adoption::AtOnce { plan: draw::id() };
-                self.store.adopt_plan(&claim, &plan, adoption).await
-            }
-            Job::Task(id) => {
-                let claim = self.store.claim_task(id, self.holder, LEASE).await?;
-                let Some(claim) = claim else { return Ok(()) };
-                let file = OutputFile {
-                    path: claim.writes[0].clone(),
-                    content: format!("by attempt {}", claim.attempt),
-                };
-                let outcome = Outcome::Succeeded(Output { files: vec![file], logs: Vec::new() });
-                self.store.settle_task(claim.fence(), outcome, &POLICY, Jitter::NONE).await?;
-                println!("settled {id}");
-                Ok(())
-            }
-            Job::Delivery(id) => {
-                let claim = self.store.claim_delivery(id, self.holder, LEASE).await?;
-                let Some(claim) = claim else { return Ok(()) };
-                let heard =
-                    SendResult { failure: None, status: Some(204), took_ms: 1, excerpt: None };
-                self.store.settle_delivery(claim.fence(), &heard, &POLICY, Jitter::NONE).await
-            }
-        }
+    async fn plan(&self, claim: &BuildClaim) -> Result<(), Error> {
+        let plan = Draft::of("fetch -> build -> ship, fetch -> lint -> ship, notes")
+            .into_plan()
+            .map_err(Error::unavailable)?;
+        self.store.adopt_plan(claim, &plan, Adoption::AtOnce { plan: draw::id() }).await
+    }
+
+    async fn run(&self, claim: &TaskClaim) -> Result<(), Error> {
+        let file = OutputFile {
+            path: claim.writes[0].clone(),
+            content: format!("by attempt {}", claim.attempt),
+        };
+        let outcome = Outcome::Succeeded(Output { files: vec![file], logs: Vec::new() });
+        self.store.settle_task(claim.fence(), outcome, &POLICY, Jitter::NONE).await?;
+        println!("settled {}", claim.task);
+        Ok(())
+    }
+
+    async fn tell(&self, claim: &DeliveryClaim) -> Result<(), Error> {
+        let heard = SendResult { failure: None, status: Some(204), took_ms: 1, excerpt: None };
+        self.store.settle_delivery(claim.fence(), &heard, &POLICY, Jitter::NONE).await
     }
 }
