@@ -31,8 +31,11 @@ use crate::{
     store::{Error, Store, WorkerBeat},
 };
 
-/// How often a holder says that it lives. Three silent beats and it shows as lost.
+/// How often a holder says that it lives.
 pub const BEAT: Duration = Duration::from_secs(5);
+/// A holder that is silent for longer shows as lost. It says nothing while the store is away for a
+/// moment, and that is no reason to count it out.
+pub const LOST_AFTER: Duration = Duration::from_secs(60);
 /// For a store that may not answer, at the end of a process.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 

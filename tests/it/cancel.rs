@@ -1,6 +1,6 @@
 //! A client does not want a build any more.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use serde_json::json;
 use tests::{
@@ -11,16 +11,16 @@ use tests::{
 
 tests::on_both_footings!(
     a_cancelled_build_stops_under_its_holder,
+    a_runner_is_told_to_end_before_it_is_dropped,
+    a_holder_that_misses_the_notice_finds_out_by_itself,
     a_build_is_cancelled_while_it_is_planned,
     a_cancelled_build_may_be_retried,
 );
 
 async fn a_cancelled_build_stops_under_its_holder(footing: Footing) {
     let runner = Arc::new(Scripted::new().on("b", [Act::Hang]));
-    let mut setup = Setup::on(footing).runner(&runner);
-    // How soon the holder hears of it.
-    setup.tasks.lease = Duration::from_millis(600);
-    let fleet = setup.start().await;
+    // Its leases are so long that only a notice can reach the holder in time.
+    let fleet = Setup::on(footing).runner(&runner).start().await;
     let build = fleet.submit(json!({ "prompt": "a -> b -> c" })).await;
     fleet.until("b runs", async || runner.count("b", Went::Begun) == 1).await;
 
@@ -45,10 +45,41 @@ async fn a_cancelled_build_stops_under_its_holder(footing: Footing) {
     assert_eq!(again["state"], "cancelled");
 }
 
+async fn a_runner_is_told_to_end_before_it_is_dropped(footing: Footing) {
+    let runner = Arc::new(Scripted::new().on("heeds", [Act::Heed]).on("is_deaf", [Act::Hang]));
+    let fleet = Setup::on(footing).runner(&runner).start().await;
+    let build = fleet.submit(json!({ "prompt": "heeds, is_deaf" })).await;
+    fleet.until("both run", async || runner.begun().len() == 2).await;
+
+    fleet.done(&format!("/v1/builds/{build}/cancel")).await;
+    fleet.until("one has ended", async || runner.count("heeds", Went::Ended) == 1).await;
+    let dropped = runner.count("is_deaf", Went::BrokenOff);
+    fleet.until("the other is gone", async || runner.count("is_deaf", Went::BrokenOff) == 1).await;
+
+    assert_eq!(dropped, 0, "it was dropped before its grace had passed");
+    assert_eq!(runner.count("heeds", Went::Told), 1);
+    // What it said when it was told is of no interest to anybody.
+    let task = fleet.task(&build, "heeds").await;
+    assert_eq!((&task["state"], &task["error"]), (&json!("cancelled"), &json!(null)));
+}
+
+async fn a_holder_that_misses_the_notice_finds_out_by_itself(footing: Footing) {
+    let runner = Arc::new(Scripted::new().on("a", [Act::Heed]));
+    let mut setup = Setup::on(footing).runner(&runner);
+    setup.tasks.lease = std::time::Duration::from_millis(900);
+    let fleet = setup.start().await;
+    let build = fleet.submit(json!({ "prompt": "a" })).await;
+    fleet.until("a runs", async || runner.count("a", Went::Begun) == 1).await;
+
+    // Another process on the same record, which tells nobody.
+    fleet.elsewhere().await.cancel_build(build.parse().unwrap()).await.unwrap();
+
+    fleet.until("it was told", async || runner.count("a", Went::Told) == 1).await;
+}
+
 async fn a_build_is_cancelled_while_it_is_planned(footing: Footing) {
     let planner = Arc::new(planners::Scripted::of([Step::Hang]));
     let mut setup = Setup::on(footing).planner(&planner);
-    setup.plans.lease = Duration::from_millis(600);
     setup.plans.slots = 1;
     let fleet = setup.start().await;
     let build = fleet.submit(json!({ "prompt": "a" })).await;
@@ -64,9 +95,7 @@ async fn a_build_is_cancelled_while_it_is_planned(footing: Footing) {
 
 async fn a_cancelled_build_may_be_retried(footing: Footing) {
     let runner = Arc::new(Scripted::new().on("a", [Act::Hang]));
-    let mut setup = Setup::on(footing).runner(&runner);
-    setup.tasks.lease = Duration::from_millis(600);
-    let fleet = setup.start().await;
+    let fleet = Setup::on(footing).runner(&runner).start().await;
     let build = fleet.submit(json!({ "prompt": "a -> b" })).await;
     fleet.until("a runs", async || runner.count("a", Went::Begun) == 1).await;
 

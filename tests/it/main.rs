@@ -9,6 +9,7 @@ mod dependencies;
 mod retries;
 mod approval;
 mod cancel;
+mod health;
 mod chaos;
 mod webhooks;
 mod standardwebhooks;

@@ -305,6 +305,11 @@ impl Fleet {
         self.programs.lock().unwrap().push(program);
     }
 
+    /// The record as a process has it that belongs to no fleet.
+    pub async fn elsewhere(&self) -> Arc<dyn Store> {
+        store::open(&self.database).await.expect("the record is there")
+    }
+
     fn record(&self) -> Arc<dyn Store> {
         Arc::<dyn Ageing>::clone(&self.store)
     }

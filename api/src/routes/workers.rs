@@ -10,7 +10,8 @@ use crate::{
 
 /// List workers
 ///
-/// Every process that has said within the last hour that it lives.
+/// Every process that has said within the last hour that it lives; one that was silent for more
+/// than a minute is `lost`.
 #[utoipa::path(
     get, path = "/v1/workers", operation_id = "list_workers", tag = "fleet",
     responses((status = 200, description = "All workers", body = Workers)),

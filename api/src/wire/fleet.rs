@@ -1,10 +1,20 @@
 //! The fleet as operators see it: its workers, its queues, its health.
 
-use buildfleet::store;
+use buildfleet::{member::LOST_AFTER, store};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{QueueName, Time};
+
+/// Whether a worker can be counted on.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerState {
+    Alive,
+    /// It has said nothing for a minute: it was killed, or cannot reach the store. What it held is
+    /// taken over long before. It is forgotten after an hour.
+    Lost,
+}
 
 /// A process that takes work.
 #[derive(Debug, Serialize, ToSchema)]
@@ -17,8 +27,10 @@ pub struct Worker {
     pub host: String,
     pub version: String,
     pub queue: QueueName,
+    pub state: WorkerState,
     /// How much it works on at once, at most.
     pub slots: u32,
+    /// How many of them are at work.
     pub busy: u32,
     pub started_at: Time,
     pub last_seen_at: Time,
@@ -34,6 +46,11 @@ impl From<store::Worker> for Worker {
             host: worker.host,
             version: worker.version,
             queue: worker.lane.into(),
+            state: if u128::from(worker.silent_ms) <= LOST_AFTER.as_millis() {
+                WorkerState::Alive
+            } else {
+                WorkerState::Lost
+            },
             slots: worker.slots,
             busy: worker.busy,
             started_at: worker.started_at.into(),

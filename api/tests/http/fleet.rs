@@ -21,7 +21,7 @@ use tokio::{
 use crate::scene::{KEY, Scene, settings};
 
 #[tokio::test]
-async fn workers_are_listed_with_their_load() {
+async fn workers_are_listed_with_their_load_while_they_may_live() {
     let scene = Scene::new().await;
     let beat = WorkerBeat {
         holder: draw::id(),
@@ -35,14 +35,25 @@ async fn workers_are_listed_with_their_load() {
     scene.store.beat(&beat).await.unwrap();
 
     let workers = scene.get("/v1/workers").await.json();
+    scene.store.age(Duration::from_secs(65)).await;
+    let later = scene.get("/v1/workers").await.json();
+    scene.store.age(Duration::from_secs(3_600)).await;
+    scene.store.beat(&WorkerBeat { holder: draw::id(), ..beat.clone() }).await.unwrap();
+    let at_last = scene.get("/v1/workers").await.json();
 
+    assert_eq!((&later["workers"][0]["state"], workers_in(&at_last)), (&json!("lost"), 1));
     let worker = &workers["workers"][0];
     assert_eq!(
         (&worker["id"], &worker["queue"]),
         (&json!(beat.holder.to_string()), &json!("tasks"))
     );
     assert_eq!((&worker["slots"], &worker["busy"]), (&json!(5), &json!(2)));
+    assert_eq!(worker["state"], "alive");
     assert!(worker["last_seen_at"].is_string());
+}
+
+fn workers_in(answer: &serde_json::Value) -> usize {
+    answer["workers"].as_array().unwrap().len()
 }
 
 #[tokio::test]

@@ -118,7 +118,7 @@ fn lanes(workers: &Value) -> Vec<Finding> {
             .as_array()
             .into_iter()
             .flatten()
-            .filter(|worker| worker["queue"] == lane && worker["silent_ms"].as_u64() < Some(15_000))
+            .filter(|worker| worker["queue"] == lane && worker["state"] == "alive")
             .count();
         let says = if alive == 0 { mend.to_owned() } else { format!("{alive} at work") };
         Finding { what, good: 0 < alive, needed: true, says }

@@ -22,6 +22,7 @@ pub async fn workers(context: &Context) -> Result<Exit, Error> {
                     text("program"),
                     text("host"),
                     text("queue"),
+                    text("state"),
                     format!("{}/{}", number(&worker["busy"]), number(&worker["slots"])),
                     age(&worker["silent_ms"]),
                     text("version"),
@@ -31,7 +32,7 @@ pub async fn workers(context: &Context) -> Result<Exit, Error> {
         if rows.is_empty() {
             return "no workers; nothing will be built until some are started".to_owned();
         }
-        table(&["WORKER", "PROGRAM", "HOST", "QUEUE", "BUSY", "SILENT", "VERSION"], &rows)
+        table(&["WORKER", "PROGRAM", "HOST", "QUEUE", "STATE", "BUSY", "SILENT", "VERSION"], &rows)
     });
     Ok(Exit::Done)
 }

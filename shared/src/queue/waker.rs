@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Error, Queue};
 use crate::{
     domain::id::BuildId,
-    job::{Job, Notice},
+    job::{Job, Lane, Notice},
     lease::Keepers,
     outage::Outage,
     pulse::Beat,
@@ -25,6 +25,12 @@ const WAKES_MOST: usize = 32;
 /// Builds whose recall is kept meanwhile; their holders find out by themselves within a third of a
 /// lease.
 const RECALLED_MOST: usize = 1_000;
+/// So many wake-ups wait in a lane whose workers are all busy: more are of no use to anybody.
+const WAITING_MOST: u64 = 256;
+/// How many one pushes into a lane before one looks whether anybody listens, and how long one lets a
+/// lane be where nobody does.
+const PUSHED_MOST: usize = 128;
+const LET_BE: Duration = Duration::from_millis(50);
 /// How often a waker with nothing to do says that it goes round.
 const ROUND: Duration = Duration::from_secs(1);
 /// For the last words of a process that ends.
@@ -35,8 +41,17 @@ pub struct Waker {
     queue: Arc<dyn Queue>,
     keepers: Keepers,
     beat: Beat,
-    wakes: [Vec<Job>; 3],
+    wakes: [Wakes; 3],
     recalled: BTreeSet<BuildId>,
+}
+
+/// The wake-ups of a lane that are still to be pushed.
+#[derive(Default)]
+struct Wakes {
+    jobs: Vec<Job>,
+    /// How many were pushed since one looked how many wait.
+    pushed: usize,
+    let_be_until: Option<Instant>,
 }
 
 impl Waker {
@@ -66,20 +81,19 @@ impl Waker {
 
     async fn wake(&mut self, stop: &CancellationToken) {
         let mut outage = Outage::impatient("pushing wake-ups");
-        let mut again_at = None;
+        let mut silent_until = None;
         loop {
             self.beat.round();
-            let rung = tokio::select! {
+            let now = Instant::now();
+            let again_at = silent_until.or_else(|| self.let_be_until()).unwrap_or(now + ROUND);
+            tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                rung = self.bell.rung() => Some(rung),
-                () = tokio::time::sleep_until(again_at.unwrap_or(Instant::now() + ROUND)) => None,
-            };
-            if let Some(rung) = rung {
-                self.keep(rung);
+                rung = self.bell.rung() => self.keep(rung),
+                () = tokio::time::sleep_until(again_at) => silent_until = None,
             }
             // The bell does not make a queue that is silent answer sooner.
-            if again_at.is_some_and(|again_at| Instant::now() < again_at) {
+            if silent_until.is_some() {
                 continue;
             }
             let told = tokio::select! {
@@ -87,14 +101,17 @@ impl Waker {
                 () = stop.cancelled() => return,
                 told = self.tell() => told,
             };
-            again_at = match told {
-                Ok(()) => {
-                    outage.is_over();
-                    None
-                }
-                Err(error) => Some(Instant::now() + outage.goes_on(&error)),
-            };
+            match told {
+                Ok(()) => outage.is_over(),
+                Err(error) => silent_until = Some(Instant::now() + outage.goes_on(&error)),
+            }
         }
+    }
+
+    /// When to look again at the first lane that is let be and has something to say.
+    fn let_be_until(&self) -> Option<Instant> {
+        let waiting = self.wakes.iter().filter(|wakes| !wakes.jobs.is_empty());
+        waiting.filter_map(|wakes| wakes.let_be_until).min()
     }
 
     fn keep(&mut self, rung: Rung) {
@@ -106,9 +123,9 @@ impl Waker {
             }
         }
         for job in rung.claimable {
-            let wakes = &mut self.wakes[job.lane().index()];
-            if wakes.len() < WAKES_MOST {
-                wakes.push(job);
+            let jobs = &mut self.wakes[job.lane().index()].jobs;
+            if jobs.len() < WAKES_MOST {
+                jobs.push(job);
             }
         }
     }
@@ -120,11 +137,30 @@ impl Waker {
             self.queue.notify(&notices).await?;
             self.recalled.clear();
         }
-        let wakes = self.wakes.concat();
-        if !wakes.is_empty() {
-            self.queue.push(&wakes).await?;
-            self.wakes.iter_mut().for_each(Vec::clear);
+        for lane in Lane::ALL {
+            self.push(*lane).await?;
         }
+        Ok(())
+    }
+
+    /// Pushes the wake-ups of a lane, unless so many wait there that nobody can be idle. Without
+    /// this a rush would fill the queue with words for workers that do not listen.
+    async fn push(&mut self, lane: Lane) -> Result<(), Error> {
+        let wakes = &mut self.wakes[lane.index()];
+        if wakes.jobs.is_empty() || wakes.let_be_until.is_some_and(|until| Instant::now() < until) {
+            return Ok(());
+        }
+        if PUSHED_MOST <= wakes.pushed || wakes.let_be_until.is_some() {
+            wakes.let_be_until = None;
+            if WAITING_MOST <= self.queue.depth(lane).await? {
+                wakes.let_be_until = Some(Instant::now() + LET_BE);
+                return Ok(());
+            }
+            wakes.pushed = 0;
+        }
+        self.queue.push(&wakes.jobs).await?;
+        wakes.pushed += wakes.jobs.len();
+        wakes.jobs.clear();
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use std::{collections::HashSet, net::TcpListener, sync::Arc, time::Duration};
 
 use buildfleet::{
     domain::{attempt, event::Kind, id::BuildId, task},
+    job::Lane,
     store::{self, EventView, Store},
 };
 use rand::{RngExt, seq::SliceRandom};
@@ -13,7 +14,7 @@ use tests::{
     client::{self, Client, Post},
     patience::{until, until_some},
     programs::{self, Program},
-    receiver::Receiver,
+    receiver::{Receiver, Reply},
     seed, servers,
 };
 
@@ -58,8 +59,13 @@ impl Grounds {
     }
 
     fn start(&self, program: &str) -> Program {
+        self.start_with(program, &[])
+    }
+
+    /// The same with more settings, or others.
+    fn start_with(&self, program: &str, more: &[(&str, &str)]) -> Program {
         let redis = self.redis.url();
-        let settings = [
+        let mut settings = vec![
             ("DATABASE_URL", &*self.database),
             ("REDIS_URL", &redis),
             ("BUILDFLEET_API_KEY", KEY),
@@ -68,6 +74,7 @@ impl Grounds {
             ("BUILDFLEET_WEBHOOK_ALLOW", "loopback"),
             ("BUILDFLEET_WEBHOOK_TIMEOUT_SECS", "1"),
         ];
+        settings.extend(more);
         Program::start(programs::command(program, &settings), program, self.folder.path())
     }
 
@@ -297,4 +304,50 @@ async fn a_program_that_is_told_to_stop_ends_by_itself_and_loses_nothing() {
     assert!(!grounds.attempts().await.contains(&attempt::State::Lost), "an attempt was lost");
     record::assert_all_done_once(&*grounds.store, &grounds.submitted, &reference).await;
     record::assert_all_told_in_order(&*grounds.store, &receiver).await;
+}
+
+/// What a program answers that is asked how it is.
+async fn health(address: &str, path: &str) -> Option<(u16, String)> {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = client.get(format!("http://{address}{path}")).send().await.ok()?;
+    Some((answer.status().as_u16(), answer.text().await.ok()?))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_is_told_twice_ends_at_once_and_gives_back_what_it_holds() {
+    let receiver = Receiver::start().await;
+    receiver.reply([Reply::Hang]);
+    let mut grounds = Grounds::new().await;
+    let _api = grounds.start("buildfleet-api");
+    let _planner = grounds.start("plan-worker");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let settings = [
+        ("BUILDFLEET_HEALTH_LISTEN", &*free),
+        ("BUILDFLEET_WEBHOOK_TIMEOUT_SECS", "100"),
+        ("BUILDFLEET_LEASE_SECS", "1000"),
+    ];
+    let told = grounds.start_with("webhook-dispatcher", &settings);
+    grounds.submit(1, Some(&receiver.url())).await;
+    until("a request is on its way", SOON, async || receiver.requests().len() == 1).await;
+    let (live, ready) = (health(&free, "/livez").await, health(&free, "/readyz").await);
+
+    told.signal("TERM");
+    let stopping = until_some("it says that it stops", SOON, async || {
+        health(&free, "/readyz").await.filter(|(status, _)| *status == 503)
+    })
+    .await;
+    let still_live = health(&free, "/livez").await;
+    told.signal("TERM");
+    let ended = told.ended(SOON).await;
+
+    assert_eq!((live, ready), (Some((200, "ok\n".into())), Some((200, "ok\n".into()))));
+    assert_eq!(stopping, (503, "this process is stopping\n".to_owned()));
+    assert_eq!(still_live, Some((200, "ok\n".into())));
+    assert_eq!(ended.code(), Some(130), "{ended}");
+    // With leases of so many seconds, it can only have been given back.
+    let _next = grounds.start("webhook-dispatcher");
+    until("it was sent again", SOON, async || receiver.requests().len() > 1).await;
+    let lanes = grounds.store.lanes().await.unwrap();
+    let deliveries = lanes.iter().find(|lane| lane.lane == Lane::Deliveries).unwrap();
+    assert!(deliveries.running <= 1, "{deliveries:?}");
 }

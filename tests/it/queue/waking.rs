@@ -80,6 +80,28 @@ async fn a_queue_that_is_away_gets_a_few_wake_ups_when_it_is_back() {
     waking.end().await;
 }
 
+#[tokio::test]
+async fn workers_that_do_not_listen_are_not_called_for_ever() {
+    let queue = on_memory();
+    let waking = Waking::start(&queue);
+
+    for _ in 0..1_000 {
+        waking.bell.ring(tasks(20));
+        tokio::task::yield_now().await;
+    }
+    until("it calls no more", async || depth(&queue).await >= 256).await;
+    let most = depth(&queue).await;
+    // Who listens again takes all that is there, and must hear of what comes then.
+    let taken = queue.take(Lane::Tasks, draw::id(), 1_000, Duration::ZERO).await.unwrap();
+    let wanted = tasks(1);
+    waking.bell.ring(wanted.iter().copied());
+    let heard = queue.take(Lane::Tasks, draw::id(), 1_000, Duration::from_secs(30)).await.unwrap();
+
+    assert!(most <= 512, "{most} wake-ups wait");
+    assert!(taken.len() >= 256 && !heard.is_empty());
+    waking.end().await;
+}
+
 async fn work_is_begun_without_looking(queue: Arc<dyn Queue>) {
     let record = Record::new();
     let ledger = Arc::new(Ledger::default());
