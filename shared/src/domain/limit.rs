@@ -342,6 +342,11 @@ impl<'a> Gatekeeper<'a> {
         self.tokens.get(place).copied().unwrap_or(f64::from(rate.count))
     }
 
+    /// The slots that are left of the holder's room.
+    pub const fn room(&self) -> u32 {
+        self.room
+    }
+
     /// Whether a limit that holds for all work of the lane has turned work away: there is no use in
     /// judging more.
     pub const fn is_shut(&self) -> bool {

@@ -13,9 +13,12 @@ use super::{
     rows::Columns,
     *,
 };
-use crate::domain::{
-    limit::{Bucket, Entry, Gatekeeper, Running, Work},
-    rank,
+use crate::{
+    domain::{
+        limit::{Bucket, Entry, Gatekeeper, Running, Work},
+        rank,
+    },
+    draw,
 };
 
 /// How the three tables of leased work differ, for claims.
@@ -29,6 +32,11 @@ struct Table {
     key: &'static str,
     cost: &'static str,
     band: &'static str,
+}
+
+/// The name of a lane's table.
+pub(super) const fn table_of(lane: Lane) -> &'static str {
+    table(lane).name
 }
 
 const fn table(lane: Lane) -> Table {
@@ -68,8 +76,10 @@ const fn table(lane: Lane) -> Table {
 
 /// Due or parked work that one claim lets out at most, of each.
 const LET_OUT_MOST: i64 = 500;
-/// How often one claim looks for more after parking what it saw.
+/// How often one claim looks at the gates anew after parking what it saw.
 const ROUNDS_MOST: usize = 16;
+/// What one claim judges at most: it holds up all who claim.
+const JUDGED_MOST: usize = 1_000;
 
 /// The advisory lock of claims under limits that count all lanes together; `bflanes` in ASCII.
 const ALL_LANES: i64 = 0x0062_666c_616e_6573;
@@ -157,33 +167,19 @@ pub(super) async fn pick(conn: &mut PgConnection, lane: Lane, ask: &Ask) -> Resu
         ask.room,
         ask.slots,
     );
-    let_out_parked(conn, lane, &table, &rules.parks, &gate).await?;
-
-    let mut parked = Vec::new();
-    let mut delayed = Vec::new();
-    let mut after = None;
-    'rounds: for _ in 0..ROUNDS_MOST {
-        let candidates = candidates(conn, &table, after, i64::from(ask.room) + 32).await?;
-        let Some(last) = candidates.last() else { break };
-        after = Some((last.rank, last.id.clone()));
-        let locked = lock_builds(conn, lane, &candidates, &mut picked).await?;
-        for candidate in candidates {
-            if !locked.contains(&candidate.build) {
-                picked.passed_over.get_or_insert(candidate.build);
-                continue;
-            }
-            match gate.judge(&candidate.work()) {
-                Entry::Admitted => {
-                    virtual_time = virtual_time.max(rank::tag(candidate.rank, candidate.band));
-                    picked.ids.push(candidate.id);
-                }
-                Entry::Parked(at) => parked.push((candidate.id, at)),
-                Entry::Delayed(by) => delayed.push((candidate.id, by)),
-                Entry::NoRoom => break 'rounds,
-            }
+    let mut parks: BTreeSet<Gate> = rules.parks.iter().cloned().collect();
+    for _ in 0..ROUNDS_MOST {
+        let let_out = let_out_parked(conn, lane, &table, &parks, &gate).await?;
+        let look = look(conn, lane, &table, &mut gate, &mut picked).await?;
+        virtual_time = virtual_time.max(look.virtual_time);
+        park(conn, lane, &table, &look).await?;
+        let parked_before = parks.len();
+        parks.extend(look.parked.into_iter().map(|(_, at)| at));
+        // What was let out may have been stopped elsewhere, and leave its room to another.
+        if look.is_full || (let_out == 0 && parks.len() == parked_before) {
+            break;
         }
     }
-    park(conn, lane, &table, &parked, &delayed).await?;
     limits::spend(conn, &gate.buckets()).await?;
     if !picked.ids.is_empty() {
         picked.passed_over = None;
@@ -194,6 +190,65 @@ pub(super) async fn pick(conn: &mut PgConnection, lane: Lane, ask: &Ask) -> Resu
             .await?;
     }
     Ok(picked)
+}
+
+/// What one look at the head of a lane came to, beside what it picked.
+#[derive(Default)]
+struct Look {
+    parked: Vec<(String, Gate)>,
+    delayed: Vec<(String, Duration)>,
+    virtual_time: f64,
+    /// Whether there is no use in looking further.
+    is_full: bool,
+}
+
+/// Judges what stands at the head of a lane.
+async fn look(
+    conn: &mut PgConnection,
+    lane: Lane,
+    table: &Table,
+    gate: &mut Gatekeeper<'_>,
+    picked: &mut Picked,
+) -> Result<Look, Error> {
+    let mut look = Look::default();
+    let mut after = None;
+    let mut judged = 0;
+    let page = gate.room() as usize + 32;
+    while judged < JUDGED_MOST {
+        let candidates = candidates(conn, table, after, page as i64).await?;
+        let is_last = candidates.len() < page;
+        let Some(last) = candidates.last() else { break };
+        after = Some((last.rank, last.id.clone()));
+        judged += candidates.len();
+        let locked = lock_builds(conn, lane, &candidates, picked).await?;
+        for candidate in candidates {
+            if picked.ids.contains(&candidate.id) {
+                continue;
+            }
+            if !locked.contains(&candidate.build) {
+                picked.passed_over.get_or_insert(candidate.build);
+                continue;
+            }
+            match gate.judge(&candidate.work()) {
+                Entry::Admitted => {
+                    let tag = rank::tag(candidate.rank, candidate.band);
+                    look.virtual_time = look.virtual_time.max(tag);
+                    picked.ids.push(candidate.id);
+                }
+                Entry::Parked(at) => look.parked.push((candidate.id, at)),
+                Entry::Delayed(by) => look.delayed.push((candidate.id, by)),
+                Entry::NoRoom => look.is_full = true,
+            }
+            look.is_full |= gate.is_shut();
+            if look.is_full {
+                return Ok(look);
+            }
+        }
+        if is_last {
+            break;
+        }
+    }
+    Ok(look)
 }
 
 /// The builds among those of the candidates that one may claim from. Locks them where that is
@@ -307,16 +362,16 @@ async fn let_out_parked(
     conn: &mut PgConnection,
     lane: Lane,
     table: &Table,
-    parks: &[Gate],
+    parks: &BTreeSet<Gate>,
     gate: &Gatekeeper<'_>,
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let open: Vec<(String, i64)> = parks
         .iter()
         .map(|at| (at.to_string(), i64::from(gate.room_at(at)).min(LET_OUT_MOST)))
         .filter(|(_, room)| 0 < *room)
         .collect();
     if open.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let name = table.name;
     let (gates, rooms): (Vec<_>, Vec<_>) = open.into_iter().unzip();
@@ -336,7 +391,8 @@ async fn let_out_parked(
              ) parked
           )"
     );
-    sqlx::query(AssertSqlSafe(sql)).bind(&gates).bind(rooms).execute(&mut *conn).await?;
+    let let_out =
+        sqlx::query(AssertSqlSafe(sql)).bind(&gates).bind(rooms).execute(&mut *conn).await?;
     let sql = format!(
         "delete from parks p
           where lane = $1
@@ -344,15 +400,14 @@ async fn let_out_parked(
             and not exists (select 1 from {name} where parked_on = p.gate)"
     );
     sqlx::query(AssertSqlSafe(sql)).bind(lane.as_str()).bind(gates).execute(conn).await?;
-    Ok(())
+    Ok(let_out.rows_affected())
 }
 
 async fn park(
     conn: &mut PgConnection,
     lane: Lane,
     table: &Table,
-    parked: &[(String, Gate)],
-    delayed: &[(String, Duration)],
+    Look { parked, delayed, .. }: &Look,
 ) -> Result<(), Error> {
     let Table { name, ready, .. } = table;
     if !parked.is_empty() {
@@ -389,12 +444,25 @@ async fn park(
     Ok(())
 }
 
-/// Whether work of a lane waits at a gate that the end of other work may open.
-pub(super) async fn is_parked(conn: &mut PgConnection, lane: Lane) -> Result<bool, Error> {
-    Ok(sqlx::query_scalar("select exists (select 1 from parks where lane = $1)")
-        .bind(lane.as_str())
-        .fetch_one(conn)
-        .await?)
+/// The lanes in which work waits at a gate that the end of work of this lane may open.
+pub(super) async fn parked_lanes(conn: &mut PgConnection, lane: Lane) -> Result<Vec<Lane>, Error> {
+    let words: Vec<String> =
+        sqlx::query_scalar(PARKED_LANES).bind(lane.as_str()).fetch_all(conn).await?;
+    words.iter().map(|word| word.parse().map_err(Error::unavailable)).collect()
+}
+
+const PARKED_LANES: &str = "select l.lane
+  from lanes l
+ where exists (select 1 from parks p where p.lane = l.lane)
+   and (l.lane = $1 or exists (select 1 from limits where lane is null))";
+
+/// Wake-ups for lanes in which something may be claimed; what they name need not exist.
+pub(super) fn wake_ups(lanes: &[Lane]) -> impl Iterator<Item = Job> {
+    lanes.iter().map(|lane| match lane {
+        Lane::Plans => Job::Plan(draw::id()),
+        Lane::Tasks => Job::Task(draw::id()),
+        Lane::Deliveries => Job::Delivery(draw::id()),
+    })
 }
 
 /// Waits until nobody holds a build, without holding anything.

@@ -93,9 +93,8 @@ pub(super) async fn settle(
         Some(_) => Vec::new(),
         None => enter_next(&mut tx, &db.flows, id, build.flow()).await?,
     };
-    if entered.is_empty() && claiming::is_parked(&mut tx, Lane::Deliveries).await? {
-        entered.push(Job::Delivery(id));
-    }
+    let lanes = claiming::parked_lanes(&mut tx, Lane::Deliveries).await?;
+    entered.extend(claiming::wake_ups(&lanes));
     tx.commit().await?;
     Ok(entered)
 }
@@ -285,6 +284,20 @@ pub(super) async fn redeliver(db: &Db, id: DeliveryId) -> Result<(Delivery, Vec<
     )
     .bind(id.to_string())
     .bind(state.as_str())
+    .execute(&mut *tx)
+    .await?;
+    // Those behind it wait again.
+    sqlx::query(
+        "update deliveries d
+            set parked_on = 'turn'
+           from deliveries first
+          where first.id = $1
+            and d.endpoint_id = first.endpoint_id
+            and d.build_id = first.build_id
+            and d.seq > first.seq
+            and d.state = 'pending'",
+    )
+    .bind(id.to_string())
     .execute(&mut *tx)
     .await?;
     let entered = enter_turns(&mut tx, &db.flows, vec![(id, build.flow())]).await?;

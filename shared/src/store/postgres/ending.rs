@@ -93,8 +93,9 @@ async fn end(
         .bind(&stop.code)
         .bind(&stop.message)
         .bind(int(build.tally.cancelled))
-        .execute(conn)
+        .execute(&mut *conn)
         .await?;
+    lock::forget_pauses(conn, std::iter::once(build.id)).await?;
     Ok(open)
 }
 

@@ -48,10 +48,10 @@ pub(super) async fn extend(
             .fetch_all(pool)
             .await?;
         for row in &rows {
-            kept.insert(row.word::<Job>("id")?);
+            kept.insert((row.word::<Job>("id")?, row.count("attempt")?));
         }
     }
-    Ok(held.iter().copied().filter(|fence| !kept.contains(&fence.job)).collect())
+    Ok(held.iter().copied().filter(|fence| !kept.contains(&(fence.job, fence.attempt))).collect())
 }
 
 const fn extending(lane: Lane) -> &'static str {
@@ -60,21 +60,21 @@ const fn extending(lane: Lane) -> &'static str {
             "update builds w set leased_until = clock_timestamp() + make_interval(secs => $4)
                from unnest($1::text[], $2::integer[]) as u (id, attempt)
               where w.id = u.id and w.attempt = u.attempt and w.holder = $3 and w.state = 'planning'
-             returning w.id"
+             returning w.id, w.attempt"
         }
         Lane::Tasks => {
             "update tasks w set leased_until = clock_timestamp() + make_interval(secs => $4)
                from unnest($1::text[], $2::integer[]) as u (id, attempt)
               where w.id = u.id and w.attempt = u.attempt and w.holder = $3
                 and w.state = 'in_progress'
-             returning w.id"
+             returning w.id, w.attempt"
         }
         Lane::Deliveries => {
             "update deliveries w set leased_until = clock_timestamp() + make_interval(secs => $4)
                from unnest($1::text[], $2::integer[]) as u (id, attempt)
               where w.id = u.id and w.attempt = u.attempt and w.holder = $3
                 and w.state = 'in_progress'
-             returning w.id"
+             returning w.id, w.attempt"
         }
     }
 }

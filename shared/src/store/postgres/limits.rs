@@ -2,16 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
-use sqlx::{PgConnection, Row, postgres::PgRow};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 
 use super::{
     rows::{Columns, document, int, page},
     *,
 };
-use crate::domain::{
-    limit::{Bucket, By, Rate},
-    rank,
+use crate::{
+    domain::{
+        limit::{Bucket, By, Rate},
+        rank,
+    },
+    store::audit::Change,
 };
 
 /// All that a claim must know of the rules of a lane.
@@ -134,16 +137,8 @@ pub(super) async fn put(pool: &PgPool, limit: &Limit, by: &str) -> Result<(), Er
     .execute(&mut *tx)
     .await?;
     forget_buckets(&mut tx, &limit.name).await?;
-    let detail = json!({
-        "lane": limit.lane.map(Lane::as_str),
-        "by": limit.by.as_str(),
-        "value": limit.value,
-        "concurrency": limit.concurrency,
-        "rate": limit.rate.map(|rate| {
-            json!({"count": rate.count, "per_secs": rate.per.as_secs_f64()})
-        }),
-    });
-    note(&mut tx, by, "limit_put", &limit.name, &detail).await?;
+    let_out_delayed(&mut tx).await?;
+    note(&mut tx, by, Change::LimitPut(limit)).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -156,8 +151,23 @@ pub(super) async fn remove(pool: &PgPool, name: &str, by: &str) -> Result<(), Er
     if removed.rows_affected() == 0 {
         return Err(Error::not_found(format_args!("a limit called {name}")));
     }
-    note(&mut tx, by, "limit_removed", name, &Value::Null).await?;
+    let_out_delayed(&mut tx).await?;
+    note(&mut tx, by, Change::LimitRemoved(name)).await?;
     tx.commit().await?;
+    Ok(())
+}
+
+/// Lets work that only a rate has delayed be judged again at once.
+async fn let_out_delayed(conn: &mut PgConnection) -> Result<(), Error> {
+    for lane in Lane::ALL {
+        let sql = format!(
+            "update {}
+                set due_at = least(due_at, clock_timestamp())
+              where parked_on = 'time' and failures = 0 and crashes = 0",
+            claiming::table_of(*lane)
+        );
+        sqlx::query(AssertSqlSafe(sql)).execute(&mut *conn).await?;
+    }
     Ok(())
 }
 
@@ -192,7 +202,7 @@ pub(super) async fn put_weight(
         .execute(&mut *tx)
         .await?;
     }
-    note(&mut tx, by, "weight_put", tenant, &json!({ "weight": weight })).await?;
+    note(&mut tx, by, Change::WeightPut { tenant, weight }).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -219,7 +229,7 @@ pub(super) async fn pause(pool: &PgPool, gate: &Gate, by: &str) -> Result<(), Er
         .execute(&mut *tx)
         .await?;
     if 0 < new.rows_affected() {
-        note(&mut tx, by, "paused", &gate.to_string(), &Value::Null).await?;
+        note(&mut tx, by, Change::Paused(gate)).await?;
     }
     tx.commit().await?;
     Ok(())
@@ -232,7 +242,7 @@ pub(super) async fn resume(pool: &PgPool, gate: &Gate, by: &str) -> Result<(), E
         .execute(&mut *tx)
         .await?;
     if 0 < gone.rows_affected() {
-        note(&mut tx, by, "resumed", &gate.to_string(), &Value::Null).await?;
+        note(&mut tx, by, Change::Resumed(gate)).await?;
     }
     tx.commit().await?;
     Ok(())
@@ -251,15 +261,13 @@ pub(super) async fn paused(pool: &PgPool) -> Result<Vec<Pause>, Error> {
 pub(super) async fn note(
     conn: &mut PgConnection,
     by: &str,
-    action: &str,
-    subject: &str,
-    detail: &Value,
+    change: Change<'_>,
 ) -> Result<(), Error> {
     sqlx::query("insert into audit (by, action, subject, detail) values ($1, $2, $3, $4::json)")
         .bind(by)
-        .bind(action)
-        .bind(subject)
-        .bind(document(detail)?)
+        .bind(change.action())
+        .bind(change.subject())
+        .bind(document(&change.detail())?)
         .execute(conn)
         .await?;
     Ok(())

@@ -105,6 +105,18 @@ fn read(row: &PgRow) -> Result<Locked, Error> {
     })
 }
 
+/// A pause ends with its build.
+pub(super) async fn forget_pauses(
+    conn: &mut PgConnection,
+    ended: impl Iterator<Item = BuildId>,
+) -> Result<(), Error> {
+    let gates = texts(ended.map(Gate::Build));
+    if !gates.is_empty() {
+        sqlx::query("delete from pauses where gate = any($1)").bind(gates).execute(conn).await?;
+    }
+    Ok(())
+}
+
 /// Writes how builds stand after their tasks or their log moved on: all that settling changes.
 pub(super) async fn save<'a>(
     conn: &mut PgConnection,
@@ -128,8 +140,9 @@ pub(super) async fn save<'a>(
         .bind(skipped)
         .bind(cancelled)
         .bind(files)
-        .bind(builds.map(|build| build.last_seq).collect::<Vec<_>>())
-        .execute(conn)
+        .bind(builds.clone().map(|build| build.last_seq).collect::<Vec<_>>())
+        .execute(&mut *conn)
         .await?;
-    Ok(())
+    let ended = builds.filter(|build| build.state.is_final());
+    forget_pauses(conn, ended.map(|build| build.id)).await
 }

@@ -35,7 +35,6 @@ use sqlx::{
 
 use self::{claiming::Claimed, desk::Desk, queueing::Flows, settling::Ended};
 use super::*;
-use crate::draw;
 
 /// A pool of connections to one database.
 #[derive(Debug, Clone)]
@@ -95,13 +94,17 @@ impl Postgres {
         Ok(Self { desk: Desk::open(db.clone()), db })
     }
 
-    /// Claims, rings for what came of it, and waits once for whoever is in the way of everything.
+    /// Claims and rings for what came of it. Waits for whoever is in the way of everything.
     async fn claim<T, F>(&self, claim: impl Fn() -> F) -> Result<Vec<T>, Error>
     where
         F: Future<Output = Result<Claimed<T>, Error>>,
     {
         let mut claimed = again(&claim).await?;
-        if let (true, Some(build)) = (claimed.claims.is_empty(), claimed.passed_over) {
+        // Whoever is always a little later than somebody else hears of the next chance by the bell.
+        for _ in 0..20 {
+            let (true, Some(build)) = (claimed.claims.is_empty(), claimed.passed_over) else {
+                break;
+            };
             claiming::wait_for(&self.db.pool, build).await?;
             claimed = again(&claim).await?;
         }
@@ -109,13 +112,9 @@ impl Postgres {
         Ok(claimed.claims)
     }
 
-    /// A gate may have opened, in any lane. What the wake-ups name need not exist.
+    /// A gate may have opened, in any lane.
     fn look_again(&self) {
-        self.db.bell.ring([
-            Job::Plan(draw::id()),
-            Job::Task(draw::id()),
-            Job::Delivery(draw::id()),
-        ]);
+        self.db.bell.ring(claiming::wake_ups(Lane::ALL));
     }
 
     fn rings<T>(&self, (answer, claimable): (T, Vec<Job>)) -> T {

@@ -119,6 +119,8 @@ pub(super) async fn adopt(
     ready.extend(
         events::append(&mut tx, &db.flows, &mut build, &adoption_events(plan, adoption)).await?,
     );
+    let lanes = claiming::parked_lanes(&mut tx, Lane::Plans).await?;
+    ready.extend(claiming::wake_ups(&lanes));
     tx.commit().await?;
     Ok(ready)
 }
@@ -219,21 +221,20 @@ async fn ranks_of_ready(
     plan: &Plan,
     states: &[task::State],
 ) -> Result<Vec<Option<f64>>, Error> {
-    let is_ready = |state: &task::State| *state == task::State::Ready;
-    let costs: Vec<u32> = plan
-        .tasks
-        .iter()
-        .zip(states)
-        .filter(|(_, state)| is_ready(state))
-        .map(|(planned, _)| planned.task.cost)
-        .collect();
-    if costs.is_empty() {
-        return Ok(vec![None; states.len()]);
+    // In the order of their priorities, and then of the plan.
+    let mut ready: Vec<usize> =
+        (0..states.len()).filter(|&place| states[place] == task::State::Ready).collect();
+    ready.sort_by_key(|&place| plan.tasks[place].task.priority);
+    let mut given = vec![None; states.len()];
+    if ready.is_empty() {
+        return Ok(given);
     }
-    let entering = BTreeMap::from([(build.flow(), costs)]);
-    let ranks = flows.ranks(Lane::Tasks, &entering).await?;
-    let mut ranks = ranks.into_values().flatten();
-    Ok(states.iter().map(|state| is_ready(state).then(|| ranks.next()).flatten()).collect())
+    let costs = ready.iter().map(|&place| plan.tasks[place].task.cost).collect();
+    let ranks = flows.ranks(Lane::Tasks, &BTreeMap::from([(build.flow(), costs)])).await?;
+    for (place, rank) in ready.into_iter().zip(ranks.into_values().flatten()) {
+        given[place] = Some(rank);
+    }
+    Ok(given)
 }
 
 pub(super) async fn settle(
@@ -266,10 +267,13 @@ pub(super) async fn settle(
         .execute(&mut *tx)
         .await?;
     end_attempt(&mut tx, id, lease.attempt, settlement.attempt, Some(failure)).await?;
+    lock::forget_pauses(&mut tx, settlement.build.is_final().then_some(id).into_iter()).await?;
     let mut entered = events::append(&mut tx, &db.flows, &mut build, &settlement.events).await?;
-    if claiming::is_parked(&mut tx, Lane::Plans).await? {
+    if settlement.due_in == Some(Duration::ZERO) {
         entered.push(Job::Plan(id));
     }
+    let lanes = claiming::parked_lanes(&mut tx, Lane::Plans).await?;
+    entered.extend(claiming::wake_ups(&lanes));
     tx.commit().await?;
     Ok(entered)
 }

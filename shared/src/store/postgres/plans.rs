@@ -85,7 +85,7 @@ pub(super) async fn approve(db: &Db, id: PlanId) -> Result<(Build, Vec<Job>), Er
         "select id, cost::integer as cost
            from tasks
           where plan_id = $1 and state = 'pending' and waiting_on = 0
-          order by place",
+          order by priority, place",
     )
     .bind(id.to_string())
     .fetch_all(&mut *tx)

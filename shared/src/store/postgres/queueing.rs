@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::Row;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::*;
 use crate::domain::rank;
@@ -67,22 +67,18 @@ impl Flows {
     }
 }
 
-/// How long until the next work that waits for its time is due.
+/// How long until the next work that waits for its time is due; none in a lane that is paused.
 pub(super) async fn next_due(pool: &PgPool, lane: Lane) -> Result<Option<Duration>, Error> {
-    let sql = match lane {
-        Lane::Plans => {
-            "select extract(epoch from min(due_at) - clock_timestamp())::float8
-                          from builds where parked_on = 'time'"
-        }
-        Lane::Tasks => {
-            "select extract(epoch from min(due_at) - clock_timestamp())::float8
-                          from tasks where parked_on = 'time'"
-        }
-        Lane::Deliveries => {
-            "select extract(epoch from min(due_at) - clock_timestamp())::float8
-                               from deliveries where parked_on = 'time'"
-        }
-    };
-    let secs: Option<f64> = sqlx::query_scalar(sql).fetch_one(pool).await?;
+    let table = claiming::table_of(lane);
+    let sql = format!(
+        "select extract(epoch from min(due_at) - clock_timestamp())::float8
+           from {table}
+          where parked_on = 'time'
+            and not exists (select 1 from pauses where gate = $1)"
+    );
+    let secs: Option<f64> = sqlx::query_scalar(AssertSqlSafe(sql))
+        .bind(Gate::Lane(lane).to_string())
+        .fetch_one(pool)
+        .await?;
     Ok(secs.map(|secs| Duration::try_from_secs_f64(secs).unwrap_or(Duration::ZERO)))
 }

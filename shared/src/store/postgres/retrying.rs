@@ -57,7 +57,7 @@ async fn reopen_tasks(
         .bind(pending.as_str())
         .fetch_all(&mut *conn)
         .await?;
-    rows.sort_by_key(|row| row.get::<i32, _>("place"));
+    rows.sort_by_key(|row| (row.get::<i16, _>("priority"), row.get::<i32, _>("place")));
     let mut released = Vec::new();
     for row in &rows {
         if row.count("waiting_on")? == 0 {

@@ -67,7 +67,8 @@ pub(super) async fn settle_all(db: &Db, ended: &[Ended]) -> Result<Vec<Result<()
     batch.succeed(&mut tx, &db.flows, &mut builds, &mut rang).await?;
     batch.fail(&mut tx, &db.flows, &mut builds, &mut rang).await?;
     if batch.is_parked {
-        rang.claimable.extend(batch.settled.iter().take(1).copied().map(Job::Task));
+        let lanes = claiming::parked_lanes(&mut tx, Lane::Tasks).await?;
+        rang.claimable.extend(claiming::wake_ups(&lanes));
     }
     tx.commit().await?;
     db.bell.ring(rang.claimable);
@@ -93,7 +94,7 @@ struct Batch<'a> {
     running: HashMap<TaskId, Running>,
     settled: HashSet<TaskId>,
     fenced: Vec<bool>,
-    /// Whether some task waits at a gate that the end of these may open.
+    /// Whether some work waits at a gate that the end of these may open.
     is_parked: bool,
 }
 
@@ -139,7 +140,7 @@ impl<'a> Batch<'a> {
         let rows = sqlx::query(
             "select id, build_id, name, state, attempt, failures, crashes,
                     coalesce(leased_until <= clock_timestamp(), false) as lapsed,
-                    exists (select 1 from parks where lane = 'tasks') as is_parked
+                    exists (select 1 from parks) as is_parked
                from tasks
               where id = any($1)",
         )
@@ -278,6 +279,8 @@ struct Waiting {
     dependent: Dependent,
     build: BuildId,
     cost: u32,
+    priority: i16,
+    place: i32,
     advanced_by: u32,
     released: bool,
 }
@@ -295,6 +298,8 @@ impl Dependents {
                 let waiting = Waiting {
                     build: row.word("build_id")?,
                     cost: row.count("cost")?,
+                    priority: row.try_get("priority")?,
+                    place: row.try_get("place")?,
                     advanced_by: 0,
                     released: false,
                     dependent: Dependent { task, state, waiting_on },
@@ -395,7 +400,7 @@ async fn advance(
     if advanced.is_empty() {
         return Ok(());
     }
-    advanced.sort_unstable_by_key(|waiting| waiting.dependent.task.id);
+    advanced.sort_unstable_by_key(|waiting| (waiting.build, waiting.priority, waiting.place));
     let mut entering: BTreeMap<queueing::Flow, Vec<u32>> = BTreeMap::new();
     for waiting in advanced.iter().filter(|waiting| waiting.released) {
         let Some(build) = builds.get(&waiting.build) else { continue };

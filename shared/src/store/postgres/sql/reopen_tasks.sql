@@ -15,4 +15,4 @@ update tasks t
        settled_at = null
   from lost
  where t.id = lost.id
-returning t.id, t.waiting_on, t.place, t.cost::integer as cost
+returning t.id, t.waiting_on, t.priority, t.place, t.cost::integer as cost

@@ -1,7 +1,19 @@
-update deliveries
+update deliveries d
    set state = $3,
        due_at = clock_timestamp() + make_interval(secs => $4), -- null where the delivery is final
-       parked_on = case when $4 > 0 then 'time' end,
+       parked_on = case
+         when $4 is null then null
+         when exists (
+           -- An earlier one was asked for again meanwhile.
+           select 1
+             from deliveries earlier
+            where earlier.endpoint_id = d.endpoint_id
+              and earlier.build_id = d.build_id
+              and earlier.seq < d.seq
+              and earlier.settled_at is null
+         ) then 'turn'
+         when $4 > 0 then 'time'
+       end,
        holder = null,
        leased_until = null,
        failures = failures + $5,
