@@ -1,6 +1,7 @@
-//! The whole wire contract of the queue: a job is an id to look at, and nothing else.
+//! The whole wire contract of the queue: a job is an id to look at, and nothing else; a notice
+//! tells every process at once what it would otherwise find out later by itself.
 //!
-//! Handling a job twice is harmless, and losing one costs time only: what is true stands in the
+//! Handling either twice is harmless, and losing one costs time only: what is true stands in the
 //! store.
 
 use std::{fmt, str::FromStr};
@@ -66,6 +67,33 @@ impl FromStr for Job {
     }
 }
 
+/// A word to every process of the fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Notice {
+    /// Leases of this build may be gone: whoever holds some looks now.
+    Recalled(BuildId),
+}
+
+const RECALLED: &str = "recalled ";
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::Recalled(build) => write!(f, "{RECALLED}{build}"),
+        }
+    }
+}
+
+impl FromStr for Notice {
+    type Err = Malformed;
+
+    /// A program of a later version may send notices that are not known here. They are malformed to
+    /// this one, which passes them over.
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        text.strip_prefix(RECALLED).unwrap_or_default().parse().map(Notice::Recalled)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use ulid::Ulid;
@@ -82,5 +110,17 @@ mod tests {
             assert_eq!(job.to_string().parse(), Ok(job));
         }
         assert!("evt_01J8ZQ5W3V9K2M4N6P7R8S9T0A".parse::<Job>().is_err());
+    }
+
+    #[test]
+    fn a_notice_is_read_back_from_its_text_and_others_are_refused() {
+        let build = BuildId::from(Ulid::from_parts(1, 2));
+        let notice = Notice::Recalled(build);
+
+        assert_eq!(notice.to_string().parse(), Ok(notice));
+
+        for strange in [String::new(), build.to_string(), format!("renamed {build}")] {
+            assert!(strange.parse::<Notice>().is_err(), "{strange:?}");
+        }
     }
 }

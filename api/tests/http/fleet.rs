@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use buildfleet::{
     domain::id::HolderId,
     draw,
-    job::{Job, Lane},
+    job::{Job, Lane, Notice},
     queue::{Error, Queue, Taken},
     store::WorkerBeat,
 };
@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::broadcast,
 };
 
 use crate::scene::{KEY, Scene, settings};
@@ -144,6 +145,14 @@ impl Queue for Down {
 
     async fn depth(&self, _: Lane) -> Result<u64, Error> {
         down()
+    }
+
+    async fn notify(&self, _: &[Notice]) -> Result<(), Error> {
+        down()
+    }
+
+    fn notices(&self) -> broadcast::Receiver<Notice> {
+        broadcast::Sender::new(1).subscribe()
     }
 
     async fn ping(&self) -> Result<(), Error> {

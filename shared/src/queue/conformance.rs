@@ -11,7 +11,7 @@ use super::{Queue, Taken};
 use crate::{
     domain::id::{BuildId, DeliveryId, HolderId, TaskId},
     draw,
-    job::{Job, Lane},
+    job::{Job, Lane, Notice},
 };
 
 /// Long enough that only a queue that does not answer at all needs it.
@@ -39,6 +39,8 @@ macro_rules! queue_conformance {
             many_takers_get_each_job_once
             ten_thousand_jobs_go_in_at_once
             a_taker_that_leaves_takes_nothing_along
+            a_notice_is_heard_by_all_who_listen
+            a_notice_that_nobody_hears_is_no_fault
         }
     };
     ($open:path: $($promise:ident)+) => {$(
@@ -296,4 +298,46 @@ pub async fn a_taker_that_leaves_takes_nothing_along(queue: &impl Queue) {
 
     let taken = queue.take(Lane::Tasks, holder(), 1, PATIENCE).await.expect("taken");
     assert_eq!(jobs(&taken), wanted);
+}
+
+pub async fn a_notice_is_heard_by_all_who_listen(queue: &impl Queue) {
+    let mut listeners = [queue.notices(), queue.notices()];
+    let first = Notice::Recalled(draw::id());
+
+    // Who begins to listen may take a moment until he hears.
+    for listener in &mut listeners {
+        let begun = Instant::now();
+        loop {
+            queue.notify(&[first]).await.expect("told");
+            let heard = tokio::time::timeout(Duration::from_millis(100), listener.recv()).await;
+            if heard.is_ok_and(|heard| heard.expect("the queue is there") == first) {
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "nothing heard for {PATIENCE:?}");
+        }
+    }
+
+    let wanted: Vec<_> = (0..200).map(|_| Notice::Recalled(draw::id())).collect();
+    queue.notify(&wanted).await.expect("told");
+    for listener in &mut listeners {
+        let hearing = async {
+            let mut heard = Vec::new();
+            while heard.len() < wanted.len() {
+                let notice = listener.recv().await.expect("the queue is there");
+                if notice != first {
+                    heard.push(notice);
+                }
+            }
+            heard
+        };
+        let heard = tokio::time::timeout(PATIENCE, hearing).await.expect("all are heard");
+        assert_eq!(heard, wanted);
+    }
+}
+
+pub async fn a_notice_that_nobody_hears_is_no_fault(queue: &impl Queue) {
+    drop(queue.notices());
+
+    queue.notify(&[Notice::Recalled(draw::id())]).await.expect("told");
+    queue.notify(&[]).await.expect("told");
 }

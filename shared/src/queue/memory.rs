@@ -11,19 +11,20 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 
-use super::{Error, Queue, Taken};
+use super::{Error, NOTICES_BEHIND, Queue, Taken};
 use crate::{
     domain::id::HolderId,
-    job::{Job, Lane},
+    job::{Job, Lane, Notice},
 };
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Memory {
     plans: OneLane,
     tasks: OneLane,
     deliveries: OneLane,
+    notices: broadcast::Sender<Notice>,
 }
 
 #[derive(Debug, Default)]
@@ -45,7 +46,12 @@ struct Jobs {
 
 impl Memory {
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            plans: OneLane::default(),
+            tasks: OneLane::default(),
+            deliveries: OneLane::default(),
+            notices: broadcast::Sender::new(NOTICES_BEHIND),
+        }
     }
 
     fn lane(&self, lane: Lane) -> &OneLane {
@@ -54,6 +60,12 @@ impl Memory {
             Lane::Tasks => &self.tasks,
             Lane::Deliveries => &self.deliveries,
         }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -181,6 +193,18 @@ impl Queue for Memory {
 
     async fn depth(&self, lane: Lane) -> Result<u64, Error> {
         Ok(self.lane(lane).jobs().waiting.len() as u64)
+    }
+
+    async fn notify(&self, notices: &[Notice]) -> Result<(), Error> {
+        for notice in notices {
+            // Nobody may listen.
+            self.notices.send(*notice).ok();
+        }
+        Ok(())
+    }
+
+    fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
     }
 
     async fn ping(&self) -> Result<(), Error> {

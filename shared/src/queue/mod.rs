@@ -16,11 +16,15 @@ pub mod conformance;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use tokio::sync::broadcast;
 
 use crate::{
     domain::id::HolderId,
-    job::{Job, Lane},
+    job::{Job, Lane, Notice},
 };
+
+/// How many notices a listener may be behind before it misses some.
+const NOTICES_BEHIND: usize = 1_024;
 
 /// The queue could not be reached, or did not answer sensibly. The caller tries again later.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +75,14 @@ pub trait Queue: Send + Sync + 'static {
 
     /// How many jobs wait in a lane.
     async fn depth(&self, lane: Lane) -> Result<u64, Error>;
+
+    /// Tells every process that listens, this one too. Nothing is kept for those that do not.
+    async fn notify(&self, notices: &[Notice]) -> Result<(), Error>;
+
+    /// Hears what is notified from about now on, through all outages, for as long as the queue is
+    /// there. Notices may be lost, so whoever listens also finds out in another way, later. To be
+    /// called within a runtime.
+    fn notices(&self) -> broadcast::Receiver<Notice>;
 
     /// Answers if the queue does.
     async fn ping(&self) -> Result<(), Error>;

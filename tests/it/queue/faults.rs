@@ -203,3 +203,48 @@ async fn a_url_of_rediss_speaks_tls() {
     assert_eq!(first, HANDSHAKE);
     assert!(pinged.is_err(), "whoever hangs up is no Redis");
 }
+
+/// Tells until the listener hears.
+async fn hears(queue: &Arc<dyn Queue>, listener: &mut broadcast::Receiver<Notice>) {
+    let notice = Notice::Recalled(draw::id());
+    until("a notice is heard", async || {
+        queue.notify(&[notice]).await.ok();
+        let wait = Duration::from_millis(50);
+        while let Ok(heard) = tokio::time::timeout(wait, listener.recv()).await {
+            if heard.unwrap() == notice {
+                return true;
+            }
+        }
+        false
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_hears_again_after_a_restart_and_after_being_cut_off() {
+    let mut server = Server::start();
+    let queue = on_redis(&server).await;
+    let mut listener = queue.notices();
+    hears(&queue, &mut listener).await;
+
+    server.kill();
+    assert!(queue.notify(&[Notice::Recalled(draw::id())]).await.is_err());
+    server.up();
+    hears(&queue, &mut listener).await;
+
+    let cut: u64 = server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    assert_eq!(cut, 1);
+    hears(&queue, &mut listener).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_notice_of_another_version_is_passed_over() {
+    let server = Server::start();
+    let queue = on_redis(&server).await;
+    let mut listener = queue.notices();
+    hears(&queue, &mut listener).await;
+
+    assert_eq!(server.command::<u64>(&["PUBLISH", "bf:notices", "renamed fleet"]), 1);
+
+    hears(&queue, &mut listener).await;
+}

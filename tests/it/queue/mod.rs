@@ -19,12 +19,12 @@ use std::{
 use buildfleet::{
     domain::id::TaskId,
     draw,
-    job::{Job, Lane},
+    job::{Job, Lane, Notice},
     queue::{Queue, memory::Memory, redis::Redis, serve},
     store,
 };
 use tests::servers::redis::Redis as Server;
-use tokio::task::JoinSet;
+use tokio::{sync::broadcast, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 mod in_memory {

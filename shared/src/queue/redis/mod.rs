@@ -5,8 +5,10 @@
 //! relay brings the jobs. There is no lease here: the store's lease is the lease.
 //!
 //! Jobs are waited for by blocking reads, each on a connection of its own out of a pool, since a
-//! blocking read holds up whatever else is on its connection. All else shares one connection.
+//! blocking read holds up whatever else is on its connection. Notices are heard on one of their own
+//! (`hearing.rs`). All else shares one connection.
 
+mod hearing;
 mod scripts;
 
 use std::{
@@ -20,13 +22,17 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
     streams::{StreamAutoClaimReply, StreamId, StreamReadReply},
 };
-use tokio::{sync::oneshot, task::JoinSet, time::Instant};
+use tokio::{
+    sync::{broadcast, oneshot},
+    task::JoinSet,
+    time::Instant,
+};
 
-use self::scripts::Scripts;
+use self::{hearing::Hearing, scripts::Scripts};
 use super::{Error, Queue, Taken};
 use crate::{
     domain::id::HolderId,
-    job::{Job, Lane},
+    job::{Job, Lane, Notice},
 };
 
 /// The one group that reads a stream.
@@ -51,6 +57,7 @@ pub struct Redis {
     server: Server,
     /// Reads that wait, which outlive whoever asked, so that what they get then is put back.
     reads: Mutex<JoinSet<()>>,
+    hearing: Hearing,
 }
 
 /// What commands need; cheap to clone.
@@ -72,8 +79,10 @@ impl Redis {
     /// Opens one of several queues on one server: all its keys begin with `{<prefix>:`.
     #[expect(clippy::unused_async, reason = "connecting needs a runtime, which async promises")]
     pub async fn open_prefixed(url: &str, prefix: &str) -> Result<Self, Error> {
+        let client = Client::open(url)?;
+        let hearing = Hearing::new(client.clone(), format!("{prefix}:notices"));
         let commands = ConnectionManager::new_lazy_with_config(
-            Client::open(url)?,
+            client,
             // Whoever calls waits and tries again; retries in here would only blur that.
             ConnectionManagerConfig::new()
                 .set_number_of_retries(1)
@@ -97,7 +106,7 @@ impl Redis {
                 .map_err(|source| Error { source: Box::new(source) })?;
         let scripts = Arc::new(Scripts::new());
         let server = Server { commands, readers, scripts, prefix: prefix.into() };
-        Ok(Self { server, reads: Mutex::default() })
+        Ok(Self { server, reads: Mutex::default(), hearing })
     }
 
     /// Forgets holders that hold nothing and have not asked for anything for `gone_after`. Answers
@@ -344,6 +353,21 @@ impl Queue for Redis {
         let mut call = self.server.scripts.depth.key(self.server.stream(lane));
         call.arg(GROUP);
         Ok(call.invoke_async(&mut self.server.commands.clone()).await?)
+    }
+
+    async fn notify(&self, notices: &[Notice]) -> Result<(), Error> {
+        if notices.is_empty() {
+            return Ok(());
+        }
+        let mut all = redis::pipe();
+        for notice in notices {
+            all.publish(self.hearing.channel(), notice.to_string()).ignore();
+        }
+        Ok(all.query_async::<()>(&mut self.server.commands.clone()).await?)
+    }
+
+    fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.hearing.listen()
     }
 
     async fn ping(&self) -> Result<(), Error> {
