@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Queue, Taken};
+use super::{Queue, Taken, WAITING_MOST};
 use crate::{
     domain::id::{BuildId, DeliveryId, HolderId, TaskId},
     draw,
@@ -38,6 +38,7 @@ macro_rules! queue_conformance {
             nobody_gets_what_was_not_asked_for
             many_takers_get_each_job_once
             ten_thousand_jobs_go_in_at_once
+            a_lane_that_is_full_takes_in_nothing_more
             a_taker_that_leaves_takes_nothing_along
             a_notice_is_heard_by_all_who_listen
             a_notice_that_nobody_hears_is_no_fault
@@ -284,6 +285,26 @@ pub async fn ten_thousand_jobs_go_in_at_once(queue: &impl Queue) {
     assert_eq!(jobs(&taken), wanted);
     queue.put_back(Lane::Tasks, &receipts(&taken)).await.expect("told");
     assert_eq!(queue.depth(Lane::Tasks).await.expect("counted"), 10_000);
+}
+
+pub async fn a_lane_that_is_full_takes_in_nothing_more(queue: &impl Queue) {
+    let wanted = tasks(WAITING_MOST + 1_500);
+    let most = WAITING_MOST as u64;
+
+    assert_eq!(queue.push(&wanted).await.expect("pushed"), WAITING_MOST);
+    assert_eq!(queue.push(&wanted).await.expect("refused"), 0);
+    assert_eq!(queue.depth(Lane::Tasks).await.expect("counted"), most);
+
+    // What is held leaves room, and has its place when it comes back.
+    let taken = take(queue, 2).await;
+    assert_eq!(jobs(&taken), wanted[..2]);
+    assert_eq!(queue.push(&wanted[WAITING_MOST..]).await.expect("pushed"), 2);
+    queue.put_back(Lane::Tasks, &receipts(&taken)).await.expect("told");
+    assert_eq!(queue.depth(Lane::Tasks).await.expect("counted"), most + 2);
+    assert_eq!(queue.push(&tasks(1)).await.expect("refused"), 0);
+    // Other lanes have room of their own.
+    let plan = Job::Plan(draw::id::<BuildId>());
+    assert_eq!(queue.push(&[plan]).await.expect("pushed"), 1);
 }
 
 pub async fn a_taker_that_leaves_takes_nothing_along(queue: &impl Queue) {

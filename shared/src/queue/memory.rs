@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use tokio::sync::{Notify, broadcast};
 
-use super::{Error, NOTICES_BEHIND, Queue, Taken};
+use super::{Error, NOTICES_BEHIND, Queue, Taken, WAITING_MOST};
 use crate::{
     domain::id::HolderId,
     job::{Job, Lane, Notice},
@@ -77,6 +77,11 @@ impl OneLane {
 }
 
 impl Jobs {
+    /// Answers whether the job was new, and there was room.
+    fn push(&mut self, job: Job) -> bool {
+        self.waiting.len() < WAITING_MOST && self.put(job)
+    }
+
     /// Answers whether the job was new.
     fn put(&mut self, job: Job) -> bool {
         let new = self.known.insert(job);
@@ -115,7 +120,7 @@ impl Queue for Memory {
             let here = self.lane(lane);
             let added = {
                 let mut held = here.jobs();
-                lane_jobs.filter(|job| held.put(**job)).count()
+                lane_jobs.filter(|job| held.push(**job)).count()
             };
             if added > 0 {
                 here.arrived.notify_waiters();

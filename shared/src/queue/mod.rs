@@ -23,6 +23,10 @@ use crate::{
     job::{Job, Lane, Notice},
 };
 
+/// How many jobs may wait in a lane. A queue of wake-ups needs no more: those who take so many are
+/// awake for long, and then find out for themselves what else there is. A lane of so many takes up
+/// some 25 MB of Redis.
+pub const WAITING_MOST: usize = 100_000;
 /// How many notices a listener may be behind before it misses some.
 const NOTICES_BEHIND: usize = 1_024;
 
@@ -43,8 +47,8 @@ pub struct Taken {
 
 #[async_trait]
 pub trait Queue: Send + Sync + 'static {
-    /// Puts jobs in, at the end of their lanes. A job that waits there already is not put in again.
-    /// Answers with how many were new.
+    /// Puts jobs in, at the end of their lanes. A job that waits there already is not put in again,
+    /// nor is any while `WAITING_MOST` wait in its lane. Answers with how many went in.
     async fn push(&self, jobs: &[Job]) -> Result<usize, Error>;
 
     /// Takes up to `most` jobs, oldest first; waits up to `wait` for the first one. What was taken

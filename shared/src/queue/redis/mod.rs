@@ -29,7 +29,7 @@ use tokio::{
 };
 
 use self::{hearing::Hearing, scripts::Scripts};
-use super::{Error, Queue, Taken};
+use super::{Error, Queue, Taken, WAITING_MOST};
 use crate::{
     domain::id::HolderId,
     job::{Job, Lane, Notice},
@@ -292,7 +292,7 @@ impl Queue for Redis {
                 jobs.iter().filter(|job| job.lane() == lane).map(Job::to_string).collect();
             for jobs in of_lane.chunks(PUSH_MOST) {
                 let mut call = server.scripts.push.key(server.stream(lane));
-                call.key(server.newest(lane)).arg(GROUP).arg(jobs);
+                call.key(server.newest(lane)).arg(GROUP).arg(WAITING_MOST).arg(jobs);
                 new += call.invoke_async::<usize>(&mut server.commands.clone()).await?;
             }
         }

@@ -2,7 +2,7 @@
 -- under another id; those that nobody holds any more are passed over.
 
 local group = ARGV[1]
-read_delivered(group)
+read_group(group)
 for at = 2, #ARGV do
   local id = ARGV[at]
   local entry = redis.call('XRANGE', KEYS[1], id, id)[1]

@@ -8,13 +8,14 @@
 -- waiting that is not.
 
 local delivered_ms, delivered_seq = 0, 0
+local held = 0
 
 local function parts(id)
   local ms, seq = string.match(id, '^(%d+)-(%d+)$')
   return tonumber(ms), tonumber(seq)
 end
 
-local function read_delivered(group)
+local function read_group(group)
   local groups = redis.pcall('XINFO', 'GROUPS', KEYS[1])
   if groups.err then
     return
@@ -26,6 +27,7 @@ local function read_delivered(group)
     end
     if named['name'] == group then
       delivered_ms, delivered_seq = parts(named['last-delivered-id'])
+      held = named['pending']
     end
   end
 end
