@@ -6,9 +6,11 @@
 //!
 //! Jobs are waited for by blocking reads, each on a connection of its own out of a pool, since a
 //! blocking read holds up whatever else is on its connection. Notices are heard on one of their own
-//! (`hearing.rs`). All else shares one connection.
+//! (`hearing.rs`). All else shares one connection. Which server they lead to is found in `node.rs`.
 
+mod address;
 mod hearing;
+mod node;
 mod scripts;
 
 use std::{
@@ -18,8 +20,7 @@ use std::{
 
 use async_trait::async_trait;
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, RedisError,
-    aio::{ConnectionManager, ConnectionManagerConfig},
+    ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation,
     streams::{StreamAutoClaimReply, StreamId, StreamReadReply},
 };
 use tokio::{
@@ -28,7 +29,12 @@ use tokio::{
     time::Instant,
 };
 
-use self::{hearing::Hearing, scripts::Scripts};
+pub(super) use self::address::check;
+use self::{
+    hearing::Hearing,
+    node::{Node, Nodes},
+    scripts::Scripts,
+};
 use super::{Error, Queue, Taken, WAITING_MOST};
 use crate::{
     domain::id::HolderId,
@@ -40,12 +46,12 @@ const GROUP: &str = "bf";
 /// A Redis that is silent for longer is treated as one that is not there.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
-/// More than any program has lanes; tests run several programs on one queue.
-const READERS_MOST: usize = 32;
 /// Jobs in one call of a script: a few milliseconds, in which Redis does nothing else.
 const PUSH_MOST: usize = 1_000;
 /// Consumers that have held nothing and asked for nothing for so long are of holders that are gone.
 const GONE_AFTER: Duration = Duration::from_secs(3600);
+/// The lane on whose node notices are told and heard. In a cluster, every node would do.
+const NOTICES_AT: Lane = Lane::Tasks;
 
 impl From<RedisError> for Error {
     fn from(source: RedisError) -> Self {
@@ -63,50 +69,36 @@ pub struct Redis {
 /// What commands need; cheap to clone.
 #[derive(Clone)]
 struct Server {
-    commands: ConnectionManager,
-    readers: deadpool_redis::Pool,
+    nodes: Arc<Nodes>,
     scripts: Arc<Scripts>,
     prefix: Arc<str>,
+    waiting_most: usize,
 }
 
 impl Redis {
-    /// Opens the queue that a `redis:` or `rediss:` URL names. Only a URL that cannot be understood
-    /// is an error: a server that is not there yet is waited for where it is used.
+    /// Opens the queue that a `REDIS_URL` names. Only a URL that cannot be
+    /// understood, or whose certificates cannot be read, is an error: a server that is not there
+    /// yet is waited for where it is used.
     pub async fn open(url: &str) -> Result<Self, Error> {
         Self::open_prefixed(url, "bf").await
     }
 
     /// Opens one of several queues on one server: all its keys begin with `{<prefix>:`.
-    #[expect(clippy::unused_async, reason = "connecting needs a runtime, which async promises")]
     pub async fn open_prefixed(url: &str, prefix: &str) -> Result<Self, Error> {
-        let client = Client::open(url)?;
-        let hearing = Hearing::new(client.clone(), format!("{prefix}:notices"));
-        let commands = ConnectionManager::new_lazy_with_config(
-            client,
-            // Whoever calls waits and tries again; retries in here would only blur that.
-            ConnectionManagerConfig::new()
-                .set_number_of_retries(1)
-                .set_min_delay(Duration::from_millis(50))
-                .set_max_delay(Duration::from_millis(500))
-                .set_connection_timeout(Some(CONNECT_WITHIN))
-                .set_response_timeout(Some(ANSWER_WITHIN)),
-        )?;
-        // How long a blocking read lasts is said with each of them.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_WITHIN))
-            .set_response_timeout(None);
-        let readers =
-            deadpool_redis::Pool::builder(deadpool_redis::Manager::new_with_config(url, config)?)
-                .runtime(deadpool_redis::Runtime::Tokio1)
-                .max_size(READERS_MOST)
-                .wait_timeout(Some(ANSWER_WITHIN))
-                .create_timeout(Some(ANSWER_WITHIN))
-                .recycle_timeout(Some(CONNECT_WITHIN))
-                .build()
-                .map_err(|source| Error { source: Box::new(source) })?;
+        let keys = Lane::ALL.iter().map(|lane| stream(prefix, *lane)).collect();
+        let nodes = Arc::new(Nodes::open(url, keys).await?);
+        let hearing = Hearing::new(nodes.clone(), format!("{prefix}:notices"));
         let scripts = Arc::new(Scripts::new());
-        let server = Server { commands, readers, scripts, prefix: prefix.into() };
+        let (prefix, waiting_most) = (prefix.into(), WAITING_MOST);
+        let server = Server { nodes, scripts, prefix, waiting_most };
         Ok(Self { server, reads: Mutex::default(), hearing })
+    }
+
+    /// Lets `waiting_most` jobs wait in a lane, instead of `WAITING_MOST`.
+    #[must_use]
+    pub fn holding(mut self, waiting_most: usize) -> Self {
+        self.server.waiting_most = waiting_most;
+        self
     }
 
     /// Forgets holders that hold nothing and have not asked for anything for `gone_after`. Answers
@@ -119,14 +111,18 @@ impl Redis {
         let server = &self.server;
         let mut call = server.scripts.tidy.key(server.stream(lane));
         call.arg(GROUP).arg(gone_after.as_millis() as u64);
-        Ok(call.invoke_async(&mut server.commands.clone()).await?)
+        Ok(server.call(lane, &call).await?)
     }
 }
 
+/// The entries of a lane. The braces keep the keys of a lane on one node of a cluster.
+fn stream(prefix: &str, lane: Lane) -> String {
+    format!("{{{prefix}:{lane}}}:s")
+}
+
 impl Server {
-    /// The entries of a lane. The braces keep the keys of a lane on one node of a cluster.
     fn stream(&self, lane: Lane) -> String {
-        format!("{{{}:{lane}}}:s", self.prefix)
+        stream(&self.prefix, lane)
     }
 
     /// The newest entries by job; see `scripts/waiting.lua`.
@@ -134,18 +130,28 @@ impl Server {
         format!("{{{}:{lane}}}:w", self.prefix)
     }
 
+    async fn ask<T: FromRedisValue>(&self, lane: Lane, command: &redis::Cmd) -> RedisResult<T> {
+        let node = self.nodes.of(lane).await?;
+        let answer = command.query_async(&mut node.commands.clone()).await;
+        self.nodes.judge(lane, &node, answer)
+    }
+
+    async fn call<T: FromRedisValue>(
+        &self,
+        lane: Lane,
+        script: &ScriptInvocation<'_>,
+    ) -> RedisResult<T> {
+        let node = self.nodes.of(lane).await?;
+        let answer = script.invoke_async(&mut node.commands.clone()).await;
+        self.nodes.judge(lane, &node, answer)
+    }
+
     /// Makes the group of a lane, and its stream, if they are missing. What is in the stream is
     /// then read from its beginning.
     async fn make_group(&self, lane: Lane) -> Result<(), RedisError> {
-        let made: Result<(), RedisError> = redis::cmd("XGROUP")
-            .arg("CREATE")
-            .arg(self.stream(lane))
-            .arg(GROUP)
-            .arg("0")
-            .arg("MKSTREAM")
-            .query_async(&mut self.commands.clone())
-            .await;
-        match made {
+        let mut make = redis::cmd("XGROUP");
+        make.arg("CREATE").arg(self.stream(lane)).arg(GROUP).arg("0").arg("MKSTREAM");
+        match self.ask::<()>(lane, &make).await {
             Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
             other => other,
         }
@@ -184,20 +190,28 @@ impl Server {
         }
         command.arg("STREAMS").arg(self.stream(lane)).arg(">");
 
-        let mut reader = self.readers.get().await.map_err(|error| match error {
-            deadpool_redis::PoolError::Backend(error) => error,
-            other => silent(other.to_string()),
-        })?;
-        let reading = command.query_async::<Option<StreamReadReply>>(&mut reader);
-        let result = match tokio::time::timeout(wait + ANSWER_WITHIN, reading).await {
-            Ok(result) => result,
-            Err(_) => Err(silent("no answer to a blocking read".to_owned())),
-        };
+        let node = self.nodes.of(lane).await?;
+        let result = self.read_from(&node, &command, wait).await;
+        let reply = self.nodes.judge(lane, &node, result)?;
+        Ok(reply.into_iter().flat_map(|reply| reply.keys).flat_map(|key| key.ids).collect())
+    }
+
+    async fn read_from(
+        &self,
+        node: &Node,
+        command: &redis::Cmd,
+        wait: Duration,
+    ) -> RedisResult<Option<StreamReadReply>> {
+        let mut reader = node.reader().await?;
+        let result =
+            tokio::time::timeout(wait + ANSWER_WITHIN, command.query_async(&mut reader)).await;
+        let result =
+            result.unwrap_or_else(|_| Err(silent("no answer to a blocking read".to_owned())));
         if result.as_ref().is_err_and(|error| !is_without_group(error)) {
             // An answer may still come on this connection, to a question that nobody remembers.
             drop(deadpool_redis::Connection::take(reader));
         }
-        Ok(result?.into_iter().flat_map(|reply| reply.keys).flat_map(|key| key.ids).collect())
+        result
     }
 
     /// Reads jobs out of entries. An entry that is no job is a bug of whoever put it in; it is
@@ -231,7 +245,7 @@ impl Server {
         for receipts in receipts.chunks(PUSH_MOST) {
             let mut call = script.key(self.stream(lane));
             call.key(self.newest(lane)).arg(GROUP).arg(receipts);
-            call.invoke_async::<()>(&mut self.commands.clone()).await?;
+            self.call::<()>(lane, &call).await?;
         }
         Ok(())
     }
@@ -248,16 +262,16 @@ impl Server {
         // Redis looks at ten times as many entries as it may give. What is held oldest comes first,
         // so a few rounds reach all that is old enough in any lane of sensible size.
         for _ in 0..8 {
-            let claimed = redis::cmd("XAUTOCLAIM")
+            let mut claim = redis::cmd("XAUTOCLAIM");
+            claim
                 .arg(self.stream(lane))
                 .arg(GROUP)
                 .arg(holder.to_string())
                 .arg(older_than.as_millis() as u64)
                 .arg(from)
                 .arg("COUNT")
-                .arg(most - entries.len())
-                .query_async::<StreamAutoClaimReply>(&mut self.commands.clone())
-                .await;
+                .arg(most - entries.len());
+            let claimed = self.ask::<StreamAutoClaimReply>(lane, &claim).await;
             let claimed = match claimed {
                 Err(error) if is_without_group(&error) => break,
                 claimed => claimed?,
@@ -287,13 +301,13 @@ impl Queue for Redis {
     async fn push(&self, jobs: &[Job]) -> Result<usize, Error> {
         let server = &self.server;
         let mut new = 0;
-        for lane in [Lane::Plans, Lane::Tasks, Lane::Deliveries] {
+        for &lane in Lane::ALL {
             let of_lane: Vec<String> =
                 jobs.iter().filter(|job| job.lane() == lane).map(Job::to_string).collect();
             for jobs in of_lane.chunks(PUSH_MOST) {
                 let mut call = server.scripts.push.key(server.stream(lane));
-                call.key(server.newest(lane)).arg(GROUP).arg(WAITING_MOST).arg(jobs);
-                new += call.invoke_async::<usize>(&mut server.commands.clone()).await?;
+                call.key(server.newest(lane)).arg(GROUP).arg(server.waiting_most).arg(jobs);
+                new += server.call::<usize>(lane, &call).await?;
             }
         }
         Ok(new)
@@ -352,18 +366,17 @@ impl Queue for Redis {
     async fn depth(&self, lane: Lane) -> Result<u64, Error> {
         let mut call = self.server.scripts.depth.key(self.server.stream(lane));
         call.arg(GROUP);
-        Ok(call.invoke_async(&mut self.server.commands.clone()).await?)
+        Ok(self.server.call(lane, &call).await?)
     }
 
     async fn notify(&self, notices: &[Notice]) -> Result<(), Error> {
         if notices.is_empty() {
             return Ok(());
         }
-        let mut all = redis::pipe();
-        for notice in notices {
-            all.publish(self.hearing.channel(), notice.to_string()).ignore();
-        }
-        Ok(all.query_async::<()>(&mut self.server.commands.clone()).await?)
+        let lines: Vec<_> = notices.iter().map(Notice::to_string).collect();
+        let mut tell = redis::cmd("PUBLISH");
+        tell.arg(self.hearing.channel()).arg(lines.join("\n"));
+        Ok(self.server.ask::<()>(NOTICES_AT, &tell).await?)
     }
 
     fn notices(&self) -> broadcast::Receiver<Notice> {
@@ -371,6 +384,9 @@ impl Queue for Redis {
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        Ok(redis::cmd("PING").query_async::<()>(&mut self.server.commands.clone()).await?)
+        for &lane in Lane::ALL {
+            self.server.ask::<()>(lane, &redis::cmd("PING")).await?;
+        }
+        Ok(())
     }
 }
