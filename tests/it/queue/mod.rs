@@ -1,6 +1,10 @@
 //! The queues against their suite, and what stands on them: serving and relaying, on memory and on
 //! a Redis that is treated badly.
 
+mod crew;
+mod elsewhere;
+mod model;
+mod outages;
 mod serving;
 mod relaying;
 mod faults;

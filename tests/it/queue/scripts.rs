@@ -140,3 +140,36 @@ async fn an_id_that_another_job_has_meanwhile_says_nothing_of_this_one() {
     assert_eq!(queue.push(&wanted).await.unwrap(), 1);
     assert_eq!(take(&queue, 10).await.len(), 2);
 }
+
+/// Five megabytes for 200,000 are 25 bytes for each job; of fewer, fixed costs would be the most.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_that_are_done_with_leave_no_memory_taken() {
+    const ALL: usize = 50_000;
+    const MORE_BYTES_MOST: i64 = 25 * ALL as i64;
+    let server = Server::start();
+    let queue = open(&server).await;
+    let used = || -> i64 {
+        server.command::<()>(&["MEMORY", "PURGE"]);
+        let info: String = server.command(&["INFO", "memory"]);
+        let line = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
+        line.and_then(|number| number.trim().parse().ok()).unwrap()
+    };
+    // Scripts and connections are there before.
+    queue.push(&tasks(1)).await.unwrap();
+    queue.done(Lane::Tasks, &receipts(&take(&queue, 1).await)).await.unwrap();
+    let before = used();
+
+    queue.push(&tasks(ALL)).await.unwrap();
+    let full = used();
+    let mut handled = 0;
+    while handled < ALL {
+        let taken = take(&queue, 5_000).await;
+        queue.done(Lane::Tasks, &receipts(&taken)).await.unwrap();
+        handled += taken.len();
+    }
+
+    let after = used();
+    println!("{before} bytes before, {full} with all waiting, {after} after");
+    assert!(full - before > 4 * MORE_BYTES_MOST, "{before} bytes before, {full} when full");
+    assert!(after - before < MORE_BYTES_MOST, "{before} bytes before, {after} after");
+}
