@@ -5,12 +5,9 @@
 //! written for being read: what `shared/src/queue/redis/scripts` do in Redis' words stands here in
 //! those of maps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use buildfleet::{
-    domain::id::{HolderId, TaskId},
-    queue::Taken,
-};
+use buildfleet::{domain::id::TaskId, queue::Taken};
 use proptest::{
     prelude::*,
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
@@ -20,7 +17,6 @@ use super::*;
 
 /// Few enough that steps are about the same jobs again and again.
 const JOBS: usize = 6;
-const HOLDERS: usize = 3;
 /// Few enough that the lane is full now and then.
 const WAITING_MOST: usize = 4;
 const CASES: u32 = 60;
@@ -29,165 +25,75 @@ const CASES: u32 = 60;
 #[derive(Debug, Clone)]
 enum Step {
     Push(Vec<usize>),
-    Take {
-        holder: usize,
-        most: usize,
-    },
-    TakeOver {
-        holder: usize,
-        most: usize,
-    },
-    /// Of the entries that there ever were, so also of those that wait or are gone.
+    Take(usize),
+    TakeOver(usize),
+    /// Of the receipts that there ever were, so also of those that are done with.
     Done(Vec<usize>),
     PutBack(Vec<usize>),
-    Tidy,
-    LoseStream,
-    LoseNewest,
-    LoseGroup,
+    Lose(&'static str),
     LoseScripts,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let some = || prop::collection::vec(0..1_000usize, 1..4);
-    let (holder, most) = (|| 0..HOLDERS, || 1..4usize);
     prop_oneof![
         8 => prop::collection::vec(0..JOBS, 1..5).prop_map(Step::Push),
-        6 => (holder(), most()).prop_map(|(holder, most)| Step::Take { holder, most }),
-        2 => (holder(), most()).prop_map(|(holder, most)| Step::TakeOver { holder, most }),
+        6 => (1..4usize).prop_map(Step::Take),
+        2 => (1..4usize).prop_map(Step::TakeOver),
         4 => some().prop_map(Step::Done),
         4 => some().prop_map(Step::PutBack),
-        1 => Just(Step::Tidy),
-        1 => Just(Step::LoseStream),
-        1 => Just(Step::LoseNewest),
-        1 => Just(Step::LoseGroup),
+        2 => prop::sample::select(&["q", "m", "h", "b"][..]).prop_map(Step::Lose),
         1 => Just(Step::LoseScripts),
     ]
-}
-
-/// The name of an entry: milliseconds and a number, in the order of time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Id(u64, u64);
-
-impl Id {
-    fn read(text: &str) -> Self {
-        let (ms, number) = text.split_once('-').unwrap();
-        Self(ms.parse().unwrap(), number.parse().unwrap())
-    }
-
-    fn text(self) -> String {
-        format!("{}-{}", self.0, self.1)
-    }
 }
 
 /// All that there is of a lane.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Model {
-    entries: BTreeMap<Id, Job>,
-    newest: BTreeMap<Job, Id>,
-    group: Option<Group>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Group {
-    delivered: Id,
-    held: BTreeMap<Id, HolderId>,
+    waiting: Vec<Job>,
+    same: BTreeSet<Job>,
+    /// By receipt: the job, and when it was taken, in milliseconds.
+    held: BTreeMap<String, (Job, u64)>,
+    is_rung: bool,
 }
 
 impl Model {
-    fn held(&self) -> usize {
-        self.group.as_ref().map_or(0, |group| group.held.len())
-    }
-
-    fn waiting(&self) -> usize {
-        self.entries.len() - self.held()
-    }
-
-    fn waits(&self, job: Job) -> bool {
-        let delivered = self.group.as_ref().map_or(Id(0, 0), |group| group.delivered);
-        self.newest
-            .get(&job)
-            .is_some_and(|id| *id > delivered && self.entries.get(id) == Some(&job))
-    }
-
-    /// A new entry has a name that is later than any other, until it is known what Redis calls it.
-    fn put(&mut self, job: Job) -> bool {
-        if self.waits(job) {
-            return false;
+    fn put(&mut self, jobs: &[Job], waiting_most: usize) -> usize {
+        if self.waiting.len() != self.same.len() {
+            self.same = self.waiting.iter().copied().collect();
         }
-        let last = self.entries.keys().next_back().filter(|id| id.0 == u64::MAX);
-        let id = Id(u64::MAX, last.map_or(0, |id| id.1 + 1));
-        self.entries.insert(id, job);
-        self.newest.insert(job, id);
-        true
-    }
-
-    fn push(&mut self, jobs: &[Job]) -> usize {
-        let mut new = 0;
+        let before = self.waiting.len();
         for job in jobs {
-            if self.waiting() < WAITING_MOST && self.put(*job) {
-                new += 1;
+            if self.waiting.len() < waiting_most && self.same.insert(*job) {
+                self.waiting.push(*job);
             }
         }
-        new
+        self.is_rung |= before == 0 && !self.waiting.is_empty();
+        self.waiting.len() - before
     }
 
-    fn take(&mut self, holder: HolderId, most: usize) -> Vec<Taken> {
-        let group =
-            self.group.get_or_insert_with(|| Group { delivered: Id(0, 0), held: BTreeMap::new() });
-        let after = (std::ops::Bound::Excluded(group.delivered), std::ops::Bound::Unbounded);
-        let mut taken = Vec::new();
-        for (id, job) in self.entries.range(after).take(most) {
-            group.delivered = *id;
-            group.held.insert(*id, holder);
-            taken.push(Taken { job: *job, receipt: id.text() });
+    fn take(&mut self, most: usize) -> Vec<Job> {
+        let taken: Vec<_> = self.waiting.drain(..most.min(self.waiting.len())).collect();
+        for job in &taken {
+            self.same.remove(job);
         }
+        if taken.is_empty() {
+            self.is_rung = false;
+        }
+        self.is_rung |= !self.waiting.is_empty();
         taken
     }
 
-    fn take_over(&mut self, holder: HolderId, most: usize) -> Vec<Taken> {
-        let held = self.group.iter_mut().flat_map(|group| group.held.iter_mut());
-        held.take(most)
-            .map(|(id, by)| {
-                *by = holder;
-                Taken { job: self.entries[id], receipt: id.text() }
-            })
-            .collect()
+    /// Of those that are held, the first to be taken over.
+    fn oldest(&self, most: usize) -> Vec<String> {
+        let mut held: Vec<_> =
+            self.held.iter().map(|(receipt, (_, since))| (*since, receipt.clone())).collect();
+        held.sort();
+        held.into_iter().take(most).map(|(_, receipt)| receipt).collect()
     }
 
-    fn done(&mut self, ids: &[Id]) {
-        for id in ids {
-            if let Some(job) = self.entries.remove(id) {
-                if self.newest.get(&job) == Some(id) {
-                    self.newest.remove(&job);
-                }
-                self.group.as_mut().map(|group| group.held.remove(id));
-            }
-        }
-    }
-
-    fn put_back(&mut self, ids: &[Id]) {
-        for id in ids {
-            if self.group.as_mut().is_some_and(|group| group.held.remove(id).is_some())
-                && let Some(job) = self.entries.remove(id)
-            {
-                self.put(job);
-            }
-        }
-    }
-
-    /// Calls the new entries by the names that Redis gave its own, in their order.
-    fn learn(&mut self, real: &Model) {
-        let names: Vec<Id> =
-            real.entries.keys().filter(|id| !self.entries.contains_key(id)).copied().collect();
-        let unnamed: Vec<Id> = self.entries.keys().filter(|id| id.0 == u64::MAX).copied().collect();
-        for (old, name) in unnamed.into_iter().zip(names) {
-            if let Some(job) = self.entries.remove(&old) {
-                self.entries.insert(name, job);
-                if self.newest.get(&job) == Some(&old) {
-                    self.newest.insert(job, name);
-                }
-            }
-        }
+    fn let_go(&mut self, receipts: &[String]) -> Vec<Job> {
+        receipts.iter().filter_map(|receipt| Some(self.held.remove(receipt)?.0)).collect()
     }
 }
 
@@ -197,10 +103,9 @@ struct Beside<'a> {
     queue: Redis,
     prefix: String,
     jobs: Vec<Job>,
-    holders: Vec<HolderId>,
     model: Model,
-    /// All entries that there ever were.
-    seen: Vec<Id>,
+    /// All receipts that there ever were.
+    seen: Vec<String>,
 }
 
 impl Beside<'_> {
@@ -210,97 +115,92 @@ impl Beside<'_> {
 
     /// Reads a lane out of Redis.
     fn real(&self) -> Model {
-        let (stream, newest) = (self.key("s"), self.key("w"));
-        let all: Vec<(String, Vec<String>)> = self.server.command(&["XRANGE", &stream, "-", "+"]);
-        let entries =
-            all.iter().map(|(id, fields)| (Id::read(id), fields[1].parse().unwrap())).collect();
-        let all: BTreeMap<String, String> = self.server.command(&["HGETALL", &newest]);
-        let newest = all.iter().map(|(job, id)| (job.parse().unwrap(), Id::read(id))).collect();
-        let groups =
-            self.server.ask::<Vec<HashMap<String, redis::Value>>>(&["XINFO", "GROUPS", &stream]);
-        let group = groups.unwrap_or_default().first().map(|group| {
-            let delivered: String =
-                redis::from_redis_value_ref(&group["last-delivered-id"]).unwrap();
-            let all: Vec<(String, String, u64, u64)> =
-                self.server.command(&["XPENDING", &stream, "bf", "-", "+", "1000"]);
-            let held = all
-                .iter()
-                .map(|(id, holder, ..)| (Id::read(id), holder.parse().unwrap()))
-                .collect();
-            Group { delivered: Id::read(&delivered), held }
+        let read = |text: &String| -> Job { text.parse().unwrap() };
+        let waiting: Vec<String> = self.server.command(&["LRANGE", &self.key("q"), "0", "-1"]);
+        let same: Vec<String> = self.server.command(&["SMEMBERS", &self.key("m")]);
+        let held: Vec<(String, f64)> =
+            self.server.command(&["ZRANGE", &self.key("h"), "0", "-1", "WITHSCORES"]);
+        let bell: u64 = self.server.command(&["LLEN", &self.key("b")]);
+        assert!(bell < 2, "it is rung once");
+        let held = held.into_iter().map(|(receipt, since)| {
+            let job = receipt.split_once(' ').unwrap().1.parse().unwrap();
+            (receipt, (job, since as u64))
         });
-        Model { entries, newest, group }
+        Model {
+            waiting: waiting.iter().map(read).collect(),
+            same: same.iter().map(read).collect(),
+            held: held.collect(),
+            is_rung: bell == 1,
+        }
     }
 
-    fn consumers(&self) -> usize {
-        let stream = self.key("s");
-        let all = self.server.ask::<Vec<redis::Value>>(&["XINFO", "CONSUMERS", &stream, "bf"]);
-        all.unwrap_or_default().len()
-    }
-
-    fn entries(&self, places: &[usize]) -> Vec<Id> {
+    fn receipts(&self, places: &[usize]) -> Vec<String> {
         let of = |place: &usize| {
-            // Most of the time a recent one, since those are the ones that are still there.
+            // Most of the time a recent one, since those are the ones that are still held.
             let recent = self.seen.len().min(if place.is_multiple_of(4) { 1_000 } else { 5 });
             match recent {
-                0 => Id(1, 1),
-                recent => self.seen[self.seen.len() - 1 - place / 4 % recent],
+                0 => "1-0001 nothing".to_owned(),
+                recent => self.seen[self.seen.len() - 1 - place / 4 % recent].clone(),
             }
         };
         places.iter().map(of).collect()
     }
 
+    /// The model learns what only Redis knows: the receipts, and when it was.
+    fn hold(&mut self, taken: &[Taken]) -> Result<(), TestCaseError> {
+        let real = self.real();
+        for one in taken {
+            let Some((job, since)) = real.held.get(&one.receipt) else {
+                return Err(TestCaseError::fail(format!("{} is not held", one.receipt)));
+            };
+            prop_assert_eq!(*job, one.job);
+            let before = self.model.held.insert(one.receipt.clone(), (*job, *since));
+            prop_assert!(before.is_none_or(|(_, before)| before <= *since));
+        }
+        Ok(())
+    }
+
     async fn take_step(&mut self, step: &Step) -> Result<(), TestCaseError> {
-        let queue = &self.queue;
+        let (queue, holder, any) = (&self.queue, draw::id(), Duration::ZERO);
         match step {
             Step::Push(which) => {
                 let jobs: Vec<Job> = which.iter().map(|job| self.jobs[*job]).collect();
                 let new = queue.push(&jobs).await.unwrap();
-                prop_assert_eq!(new, self.model.push(&jobs));
+                prop_assert_eq!(new, self.model.put(&jobs, WAITING_MOST));
             }
-            Step::Take { holder, most } => {
-                let holder = self.holders[*holder];
-                let taken = queue.take(Lane::Tasks, holder, *most, Duration::ZERO).await.unwrap();
-                prop_assert_eq!(taken, self.model.take(holder, *most));
+            Step::Take(most) => {
+                let taken = queue.take(Lane::Tasks, holder, *most, any).await.unwrap();
+                let jobs: Vec<_> = taken.iter().map(|one| one.job).collect();
+                prop_assert_eq!(jobs, self.model.take(*most));
+                self.hold(&taken)?;
+                self.seen.extend(taken.into_iter().map(|one| one.receipt));
             }
-            Step::TakeOver { holder, most } => {
-                let (holder, any) = (self.holders[*holder], Duration::ZERO);
+            Step::TakeOver(most) => {
                 let taken = queue.take_over(Lane::Tasks, holder, any, *most).await.unwrap();
-                prop_assert_eq!(taken, self.model.take_over(holder, *most));
+                let receipts: Vec<_> = taken.iter().map(|one| one.receipt.clone()).collect();
+                prop_assert_eq!(receipts, self.model.oldest(*most));
+                self.hold(&taken)?;
             }
             Step::Done(places) => {
-                let ids = self.entries(places);
-                queue.done(Lane::Tasks, &texts(&ids)).await.unwrap();
-                self.model.done(&ids);
+                let receipts = self.receipts(places);
+                queue.done(Lane::Tasks, &receipts).await.unwrap();
+                self.model.let_go(&receipts);
             }
             Step::PutBack(places) => {
-                let ids = self.entries(places);
-                queue.put_back(Lane::Tasks, &texts(&ids)).await.unwrap();
-                self.model.put_back(&ids);
+                let receipts = self.receipts(places);
+                queue.put_back(Lane::Tasks, &receipts).await.unwrap();
+                let jobs = self.model.let_go(&receipts);
+                // They had their place before, so they have one again.
+                self.model.put(&jobs, usize::MAX);
             }
-            Step::Tidy => {
-                let before = self.consumers();
-                let gone = queue.remove_idle_holders(Lane::Tasks, Duration::ZERO).await.unwrap();
-                let mut holding: Vec<_> =
-                    self.model.group.iter().flat_map(|group| group.held.values()).collect();
-                holding.sort();
-                holding.dedup();
-                prop_assert_eq!(self.consumers(), holding.len());
-                prop_assert_eq!(gone as usize, before - holding.len());
-            }
-            Step::LoseStream => {
-                self.server.command::<u64>(&["DEL", &self.key("s")]);
-                self.model.entries.clear();
-                self.model.group = None;
-            }
-            Step::LoseNewest => {
-                self.server.command::<u64>(&["DEL", &self.key("w")]);
-                self.model.newest.clear();
-            }
-            Step::LoseGroup => {
-                // There may be none, or not even a stream.
-                self.server.ask::<u64>(&["XGROUP", "DESTROY", &self.key("s"), "bf"]).ok();
-                self.model.group = None;
+            Step::Lose(which) => {
+                self.server.command::<u64>(&["DEL", &self.key(which)]);
+                match *which {
+                    "q" => self.model.waiting.clear(),
+                    "m" => self.model.same.clear(),
+                    "h" => self.model.held.clear(),
+                    _ => self.model.is_rung = false,
+                }
             }
             Step::LoseScripts => self.server.command(&["SCRIPT", "FLUSH"]),
         }
@@ -310,21 +210,12 @@ impl Beside<'_> {
     async fn run(mut self, steps: &[Step]) -> Result<(), TestCaseError> {
         for step in steps {
             self.take_step(step).await?;
-            let real = self.real();
-            self.model.learn(&real);
-            prop_assert_eq!(&self.model, &real, "after {:?}", step);
+            prop_assert_eq!(&self.model, &self.real(), "after {:?}", step);
             let depth = self.queue.depth(Lane::Tasks).await.unwrap();
-            prop_assert_eq!(depth as usize, self.model.waiting());
-            let new = self.model.entries.keys().filter(|id| !self.seen.contains(id));
-            let new: Vec<Id> = new.copied().collect();
-            self.seen.extend(new);
+            prop_assert_eq!(depth as usize, self.model.waiting.len());
         }
         Ok(())
     }
-}
-
-fn texts(ids: &[Id]) -> Vec<String> {
-    ids.iter().map(|id| id.text()).collect()
 }
 
 #[test]
@@ -347,7 +238,6 @@ fn whatever_is_done_to_a_lane_redis_holds_what_the_model_holds() {
                 queue: queue.holding(WAITING_MOST),
                 prefix,
                 jobs: (0..JOBS).map(|_| Job::Task(draw::id::<TaskId>())).collect(),
-                holders: (0..HOLDERS).map(|_| draw::id()).collect(),
                 model: Model::default(),
                 seen: Vec::new(),
             };

@@ -294,10 +294,7 @@ async fn connect_once(server: &ConnectionInfo) -> RedisResult<MultiplexedConnect
 /// What a server says of the question, not of itself. All else may mean that it is not, or no
 /// longer, the one to ask, or that there is no way to it.
 fn is_of_the_right_node(error: &RedisError) -> bool {
-    matches!(
-        error.code(),
-        Some("NOGROUP" | "BUSYGROUP" | "NOSCRIPT" | "OOM" | "LOADING" | "BUSY" | "MISCONF" | "ERR")
-    )
+    matches!(error.code(), Some("NOSCRIPT" | "OOM" | "LOADING" | "BUSY" | "MISCONF" | "ERR"))
 }
 
 fn unknown(what: String) -> RedisError {
