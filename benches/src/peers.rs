@@ -139,7 +139,7 @@ impl Talk {
     /// What it says next; none at its end.
     pub async fn next(&mut self) -> anyhow::Result<Option<Value>> {
         let line = self.lines.next_line().await?;
-        Ok(line.map(|line| serde_json::from_str(&line).context(line)).transpose()?)
+        line.map(|line| serde_json::from_str(&line).context(line)).transpose()
     }
 
     /// Lets it end; answers with the last it said.

@@ -2,10 +2,12 @@
 
 // What starts a server is the same for a test and for a bench. The package `tests` itself would
 // bring the suites of the conformance along into what is measured.
-#[path = "../../tests/src/servers/mod.rs"]
-mod started;
+#[path = "../../tests/src/servers/postgres.rs"]
+pub mod postgres;
+#[path = "../../tests/src/servers/redis.rs"]
+pub mod redis;
 
-pub use started::{Postgres, redis::Redis};
+pub use self::{postgres::Postgres, redis::Redis};
 
 /// An empty Redis that appends what it hears to a file, and flushes that every second.
 pub fn redis() -> Redis {
