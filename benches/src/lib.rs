@@ -1,7 +1,15 @@
 //! What buildfleet says about itself, as programs anyone can run.
 //!
 //! `briefs`: twenty varied briefs, each built, installed and tested. `latency`: how long one brief
-//! takes, and how much of that is the engine's own.
+//! takes, and how much of that is the engine's own. `queue` and `engine`: how fast they are, beside
+//! others.
+
+#[cfg(feature = "apalis-redis")]
+pub mod apalis;
+pub mod figures;
+pub mod hop;
+pub mod peers;
+pub mod servers;
 
 use std::{
     path::{Path, PathBuf},

@@ -16,7 +16,7 @@ use std::{
 use secrecy::SecretString;
 use url::Url;
 
-use crate::domain::address::Allowed;
+use crate::{domain::address::Allowed, queue};
 
 /// A setting that some program reads.
 #[derive(Debug, Clone, Copy)]
@@ -284,10 +284,11 @@ impl Backends {
                 "must name the fleet's Redis, such as redis://host:6379; only `buildfleet dev` runs \
                  without",
             ),
-            Some(url) if !url.starts_with("redis:") && !url.starts_with("rediss:") => {
-                reader.fault("REDIS_URL", "must begin with redis: or rediss:");
+            Some(url) => {
+                if let Err(reason) = queue::check_url(url) {
+                    reader.fault("REDIS_URL", reason);
+                }
             }
-            Some(_) => {}
         }
         Self {
             database_url: reader.secret("DATABASE_URL").unwrap_or_default(),

@@ -115,7 +115,7 @@ impl Jobs {
 impl Queue for Memory {
     async fn push(&self, jobs: &[Job]) -> Result<usize, Error> {
         let mut new = 0;
-        for lane in [Lane::Plans, Lane::Tasks, Lane::Deliveries] {
+        for &lane in Lane::ALL {
             let lane_jobs = jobs.iter().filter(|job| job.lane() == lane);
             let here = self.lane(lane);
             let added = {

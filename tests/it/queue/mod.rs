@@ -2,6 +2,10 @@
 //! Redis that is treated badly.
 
 mod record;
+mod crew;
+mod elsewhere;
+mod model;
+mod outages;
 mod serving;
 mod waking;
 mod faults;

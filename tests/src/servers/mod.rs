@@ -1,5 +1,6 @@
 //! Real servers on private ports and in private folders, ended with whoever started them.
 
+pub mod cluster;
 pub mod postgres;
 pub mod redis;
 

@@ -21,14 +21,13 @@ use std::{
 };
 
 const GUARD: &str = r#"
-    bin=$1 folder=$2
+    bin=$1 folder=$2 settings=$3
     # An interrupted test process ends by itself; the guard must outlive it.
     trap '' INT TERM HUP
     cd "$folder" || exit 1
     if "$bin/initdb" -D data -U postgres -A trust -N -E UTF8 --no-locale >log 2>&1 &&
         "$bin/pg_ctl" -D data -w -t 60 -l log -o "-c listen_addresses='' -k $folder \
-            -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
-            -c max_connections=400 -c shared_buffers=64MB" start >>log 2>&1
+            -c max_connections=400 $settings" start >>log 2>&1
     then echo ready; read -r _
     else cat log
     fi
@@ -36,7 +35,11 @@ const GUARD: &str = r#"
     cd / && rm -rf "$folder"
 "#;
 
-/// The server of this process.
+/// For tests, which lose nothing that anybody wants to keep.
+const HASTY: &str = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off \
+                     -c shared_buffers=64MB";
+
+/// A server of this process.
 #[derive(Debug)]
 pub struct Postgres {
     bin: PathBuf,
@@ -50,10 +53,11 @@ impl Postgres {
     /// The server of this process, which the first to ask starts.
     pub fn start() -> &'static Postgres {
         static SERVER: OnceLock<Postgres> = OnceLock::new();
-        SERVER.get_or_init(Postgres::new)
+        SERVER.get_or_init(|| Postgres::with(HASTY))
     }
 
-    fn new() -> Self {
+    /// Another server, with settings as its command line takes them: `-c fsync=on`.
+    pub fn with(settings: &str) -> Self {
         let bin = binaries();
         let folder = tempfile::Builder::new()
             .prefix("buildfleet-pg-")
@@ -61,7 +65,7 @@ impl Postgres {
             .expect("the temporary folder can be written")
             .keep();
         let mut guard = Command::new("sh");
-        guard.args(["-c", GUARD, "guard"]).arg(&bin).arg(&folder);
+        guard.args(["-c", GUARD, "guard"]).arg(&bin).arg(&folder).arg(settings);
         if let Some((user, group)) = unprivileged(&folder) {
             // Postgres refuses to run as root.
             chown(&folder, Some(user), Some(group)).expect("root gives folders away");

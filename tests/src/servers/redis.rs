@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, TcpListener},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -15,21 +16,65 @@ const UP_WITHIN: Duration = Duration::from_secs(30);
 pub struct Redis {
     port: u16,
     folder: tempfile::TempDir,
+    /// What it is started with, each time.
+    arguments: Vec<String>,
     server: Option<Child>,
 }
 
 impl Redis {
     pub fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder for the server");
-        let mut redis = Self { port: 0, folder, server: None };
+        Self::start_with(|_| Vec::new())
+    }
+
+    /// Starts one with more arguments, of which some may depend on its folder.
+    pub fn start_with(more: impl Fn(&Path) -> Vec<String>) -> Self {
+        Self::launch(|port, folder| {
+            let mut arguments = vec!["--port".to_owned(), port.to_string()];
+            let plain = "--bind 127.0.0.1 --save '' --appendonly no --loglevel warning";
+            arguments.extend(plain.split(' ').map(|word| word.trim_matches('\'').to_owned()));
+            arguments.extend(["--dir".to_owned(), folder.display().to_string()]);
+            arguments.extend(more(folder));
+            arguments
+        })
+    }
+
+    /// Starts a sentinel that watches the server at `port` as the service `main`, alone, and is
+    /// quick to judge.
+    pub fn start_sentinel(watched: u16) -> Self {
+        Self::launch(|port, folder| {
+            let settings = folder.join("sentinel.conf");
+            let text = format!(
+                "port {port}\nbind 127.0.0.1\nloglevel warning\ndir {}\n\
+                 sentinel monitor main 127.0.0.1 {watched} 1\n\
+                 sentinel down-after-milliseconds main 500\n\
+                 sentinel failover-timeout main 2000\n",
+                folder.display()
+            );
+            std::fs::write(&settings, text).expect("a file in a folder of ours");
+            vec![settings.display().to_string(), "--sentinel".to_owned()]
+        })
+    }
+
+    fn launch(arguments: impl Fn(u16, &Path) -> Vec<String>) -> Self {
         // Somebody else may take a free port between asking for it and using it.
         for _ in 0..10 {
-            redis.port = free_port();
+            let folder = tempfile::tempdir().expect("a folder for the server");
+            let port = free_port();
+            let arguments = arguments(port, folder.path());
+            let mut redis = Self { port, folder, arguments, server: None };
             if redis.try_up() {
                 return redis;
             }
         }
         panic!("redis-server came up on none of ten free ports");
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn url(&self) -> String {
@@ -38,7 +83,25 @@ impl Redis {
 
     /// Runs one command on a new connection.
     pub fn command<T: FromRedisValue>(&self, words: &[&str]) -> T {
-        ask(self.port, words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+        self.ask(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// The same, where an error is an answer too.
+    pub fn ask<T: FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+        ask(self.port, words)
+    }
+
+    /// A connection for several commands.
+    pub fn connection(&self) -> redis::Connection {
+        connect(self.port).unwrap_or_else(|error| panic!("port {}: {error}", self.port))
+    }
+
+    /// Lets the server end as it likes to, and waits for that.
+    pub fn shut_down(&mut self) {
+        let mut server = self.server.take().expect("the server is up");
+        // It ends without an answer.
+        self.ask::<()>(&["SHUTDOWN", "NOSAVE"]).ok();
+        server.wait().expect("our own child can be waited for");
     }
 
     /// Ends the server at once, as a power cut would. What it held is lost.
@@ -73,10 +136,7 @@ impl Redis {
     /// Answers whether the server came up; if not, it has ended.
     fn try_up(&mut self) -> bool {
         let server = Command::new("redis-server")
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
-            .args(["--save", "", "--appendonly", "no", "--loglevel", "warning"])
-            .arg("--dir")
-            .arg(self.folder.path())
+            .args(&self.arguments)
             .stdout(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| {
@@ -110,17 +170,20 @@ impl Drop for Redis {
     }
 }
 
+fn connect(port: u16) -> redis::RedisResult<redis::Connection> {
+    redis::Client::open(format!("redis://127.0.0.1:{port}/"))?
+        .get_connection_with_timeout(Duration::from_secs(5))
+}
+
 fn ask<T: FromRedisValue>(port: u16, words: &[&str]) -> redis::RedisResult<T> {
-    let mut connection = redis::Client::open(format!("redis://127.0.0.1:{port}/"))?
-        .get_connection_with_timeout(Duration::from_secs(5))?;
     let mut command = redis::Cmd::new();
     for word in words {
         command.arg(*word);
     }
-    command.query(&mut connection)
+    command.query(&mut connect(port)?)
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("a bound listener has an address").port()
 }

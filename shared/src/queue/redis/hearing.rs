@@ -5,15 +5,19 @@
 
 use std::{
     convert::Infallible,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use futures_util::StreamExt as _;
-use redis::{Client, RedisError};
+use redis::RedisError;
 use tokio::{sync::broadcast, task::JoinSet};
 
-use super::{ANSWER_WITHIN, CONNECT_WITHIN, silent};
+use super::{
+    ANSWER_WITHIN, CONNECT_WITHIN, NOTICES_AT,
+    node::{Node, Nodes},
+    silent,
+};
 use crate::{job::Notice, outage::Outage, queue::NOTICES_BEHIND};
 
 /// How often to see that the connection still leads to somebody. A cut that nobody was told of is
@@ -21,7 +25,7 @@ use crate::{job::Notice, outage::Outage, queue::NOTICES_BEHIND};
 const PING_EVERY: Duration = Duration::from_secs(5);
 
 pub(super) struct Hearing {
-    client: Client,
+    nodes: Arc<Nodes>,
     channel: String,
     heard: broadcast::Sender<Notice>,
     /// Empty until somebody listens.
@@ -29,9 +33,9 @@ pub(super) struct Hearing {
 }
 
 impl Hearing {
-    pub(super) fn new(client: Client, channel: String) -> Self {
+    pub(super) fn new(nodes: Arc<Nodes>, channel: String) -> Self {
         let heard = broadcast::Sender::new(NOTICES_BEHIND);
-        Self { client, channel, heard, subscriber: Mutex::default() }
+        Self { nodes, channel, heard, subscriber: Mutex::default() }
     }
 
     pub(super) fn channel(&self) -> &str {
@@ -42,7 +46,7 @@ impl Hearing {
         let mut subscriber = self.subscriber.lock().unwrap_or_else(PoisonError::into_inner);
         if subscriber.is_empty() {
             subscriber.spawn(hear_for_ever(
-                self.client.clone(),
+                self.nodes.clone(),
                 self.channel.clone(),
                 self.heard.clone(),
             ));
@@ -52,26 +56,35 @@ impl Hearing {
 }
 
 async fn hear_for_ever(
-    client: Client,
+    nodes: Arc<Nodes>,
     channel: String,
     heard: broadcast::Sender<Notice>,
 ) -> Infallible {
     let mut outage = Outage::impatient("hearing notices");
     loop {
-        let Err(error) = hear(&client, &channel, &heard, &mut outage).await;
+        let error = match nodes.of(NOTICES_AT).await {
+            Ok(node) => {
+                let Err(error) = hear(&nodes, &node, &channel, &heard, &mut outage).await;
+                // It may have another address by now, and nobody else may be asking.
+                nodes.give_up(NOTICES_AT, &node);
+                error
+            }
+            Err(error) => error,
+        };
         tokio::time::sleep(outage.goes_on(&error)).await;
     }
 }
 
-/// Hears until the connection fails.
+/// Hears until the connection fails, or leads to another node than commands do.
 async fn hear(
-    client: &Client,
+    nodes: &Nodes,
+    node: &Arc<Node>,
     channel: &str,
     heard: &broadcast::Sender<Notice>,
     outage: &mut Outage,
 ) -> Result<Infallible, RedisError> {
     let connecting = async {
-        let (mut sink, messages) = client.get_async_pubsub().await?.split();
+        let (mut sink, messages) = node.client.get_async_pubsub().await?.split();
         sink.subscribe(channel).await?;
         Ok::<_, RedisError>((sink, messages))
     };
@@ -83,11 +96,14 @@ async fn hear(
     let mut pings = tokio::time::interval(PING_EVERY);
     loop {
         tokio::select! {
-            message = messages.next() => {
-                let message = message.ok_or_else(|| silent("the subscriber was cut off".to_owned()))?;
-                pass_on(&message, heard);
-            }
+            message = messages.next() => match message {
+                Some(message) => pass_on(&message, heard),
+                None => return Err(silent("the subscriber was cut off".to_owned())),
+            },
             _ = pings.tick() => {
+                if !nodes.is(NOTICES_AT, node) {
+                    return Err(silent("notices are told elsewhere".to_owned()));
+                }
                 tokio::time::timeout(ANSWER_WITHIN, sink.ping::<redis::Value>())
                     .await
                     .unwrap_or_else(|_| Err(silent("no answer to a ping".to_owned())))?;
@@ -97,11 +113,13 @@ async fn hear(
 }
 
 fn pass_on(message: &redis::Msg, heard: &broadcast::Sender<Notice>) {
-    match String::from_utf8_lossy(message.get_payload_bytes()).parse() {
-        Ok(notice) => {
-            // Nobody may listen any more.
-            heard.send(notice).ok();
+    for line in String::from_utf8_lossy(message.get_payload_bytes()).lines() {
+        match line.parse() {
+            Ok(notice) => {
+                // Nobody may listen any more.
+                heard.send(notice).ok();
+            }
+            Err(error) => tracing::debug!(%error, "a notice of another version; passed over"),
         }
-        Err(error) => tracing::debug!(%error, "a notice of another version; passed over"),
     }
 }

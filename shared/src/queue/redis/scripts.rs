@@ -5,26 +5,27 @@ use redis::Script;
 #[derive(Debug)]
 pub(super) struct Scripts {
     pub(super) push: Script,
-    pub(super) done: Script,
+    pub(super) take: Script,
+    pub(super) take_over: Script,
     pub(super) put_back: Script,
-    pub(super) depth: Script,
-    pub(super) tidy: Script,
+}
+
+macro_rules! script {
+    ($name:literal) => {
+        Script::new(concat!(
+            include_str!("scripts/lane.lua"),
+            include_str!(concat!("scripts/", $name, ".lua"))
+        ))
+    };
 }
 
 impl Scripts {
     pub(super) fn new() -> Self {
         Self {
-            push: Script::new(concat!(
-                include_str!("scripts/waiting.lua"),
-                include_str!("scripts/push.lua")
-            )),
-            done: Script::new(include_str!("scripts/done.lua")),
-            put_back: Script::new(concat!(
-                include_str!("scripts/waiting.lua"),
-                include_str!("scripts/put_back.lua")
-            )),
-            depth: Script::new(include_str!("scripts/depth.lua")),
-            tidy: Script::new(include_str!("scripts/tidy.lua")),
+            push: script!("push"),
+            take: script!("take"),
+            take_over: script!("take_over"),
+            put_back: script!("put_back"),
         }
     }
 }

@@ -1,14 +1,17 @@
--- ARGV: the group, then ids of entries. Those that someone still holds go to the end of the stream,
--- under another id; those that nobody holds any more are passed over.
+-- ARGV: receipts. Jobs that someone still holds go to the end of the lane; those that nobody holds any
+-- more are passed over.
 
-local group = ARGV[1]
-read_group(group)
-for at = 2, #ARGV do
-  local id = ARGV[at]
-  local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
-  if entry and redis.call('XACK', KEYS[1], group, id) == 1 then
-    redis.call('XDEL', KEYS[1], id)
-    put(entry[2][2])
+local count = waiting()
+local since = redis.call('ZMSCORE', KEYS[3], unpack(ARGV))
+local receipts, jobs = {}, {}
+for at, receipt in ipairs(ARGV) do
+  if since[at] then
+    receipts[#receipts + 1] = receipt
+    jobs[#jobs + 1] = string.match(receipt, ' (.*)$')
   end
+end
+if #receipts > 0 then
+  redis.call('ZREM', KEYS[3], unpack(receipts))
+  put(jobs, count, #jobs)
 end
 return redis.status_reply('OK')
