@@ -6,9 +6,9 @@
 //! the store's lease is the lease.
 //!
 //! Who finds nothing to take waits for the bell of the lane, which is rung by whoever puts
-//! something in. That holds up whatever else is on its connection, so it has one of its own out of a
-//! pool. Notices are heard on one of their own (`hearing.rs`). All else shares one connection. Which
-//! server they lead to is found in `node.rs`.
+//! something in. That holds up whatever else is on its connection, so it has one of its own out of
+//! a pool. Notices are heard on one of their own (`hearing.rs`). All else shares one connection.
+//! Which server they lead to is found in `node.rs`.
 
 mod address;
 mod hearing;
