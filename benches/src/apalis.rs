@@ -1,9 +1,9 @@
 //! The way of a job through apalis-redis, as it comes.
 //!
 //! Three things are given to it that it does not come with, since it cannot be measured without: it
-//! is told to look every 50 ms (by itself it looks when a worker starts and then every 30 s), how many
-//! handlers may run at once, and a backlog of less than 8,000 (its script to fetch fails for good
-//! beyond that).
+//! is told to look every 50 ms (by itself it looks when a worker starts and then every 30 s), how
+//! many handlers may run at once, and a backlog of less than 8,000 (its script to fetch fails for
+//! good beyond that).
 
 use std::{
     sync::{

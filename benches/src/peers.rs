@@ -62,8 +62,8 @@ impl Peers {
         self.start(script, case, options)?.end().await.with_context(|| format!("{script} {case}"))
     }
 
-    /// Lets several processes work off so many jobs together. Answers with the seconds from the first
-    /// start to the last end.
+    /// Lets several processes work off so many jobs together. Answers with the seconds from the
+    /// first start to the last end.
     pub async fn work(
         &self,
         script: &str,

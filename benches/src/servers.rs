@@ -24,8 +24,8 @@ pub fn redis() -> Redis {
     }
 }
 
-/// A Postgres that has every commit on disk before it says so. Beside that, it may keep what it writes
-/// out of the way for as long as a bench lasts; all who are compared stand on it alike.
+/// A Postgres that has every commit on disk before it says so. Beside that, it may keep what it
+/// writes out of the way for as long as a bench lasts; all who are compared stand on it alike.
 pub fn postgres() -> Postgres {
     Postgres::with(
         "-c fsync=on -c synchronous_commit=on -c full_page_writes=on -c shared_buffers=256MB \

@@ -362,6 +362,24 @@ mod tests {
     }
 
     #[test]
+    fn a_redis_of_no_known_form_is_refused_with_all_forms() {
+        let env = Env::of([
+            ("DATABASE_URL", "postgres://here/buildfleet"),
+            ("REDIS_URL", "http://me:hush@here"),
+        ]);
+        let mut reader = Reader::new(&env);
+
+        Backends::of_fleet(&mut reader);
+        let Err(Faults(faults)) = reader.finish(()) else { panic!("accepted") };
+
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        for form in ["rediss:", "redis+unix:", "redis+cluster:", "redis+sentinel:"] {
+            assert!(faults[0].contains(form), "{faults:?}");
+        }
+        assert!(!faults[0].contains("hush"), "{faults:?}");
+    }
+
+    #[test]
     fn an_empty_variable_counts_as_absent() {
         let env = Env::of([("BUILDFLEET_LOG_FORMAT", " ")]);
         let mut reader = Reader::new(&env);

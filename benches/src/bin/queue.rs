@@ -79,8 +79,8 @@ const CONTESTANTS: &[(Contestant, &str)] = &[
 ];
 
 impl Contestant {
-    /// So many jobs that a measurement takes about a second, as far as it can be: no more than 100,000
-    /// may wait in a lane of ours, and less than 8,000 in a queue of apalis-redis.
+    /// So many jobs that a measurement takes about a second, as far as it can be: no more than
+    /// 100,000 may wait in a lane of ours, and less than 8,000 in a queue of apalis-redis.
     fn jobs(self, case: Case) -> usize {
         match (self, case) {
             (Contestant::Buildfleet, Case::PushEach | Case::Work { slots: 1 }) => 15_000,

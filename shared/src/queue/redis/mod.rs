@@ -5,10 +5,10 @@
 //! time; commands then answer with an error, and the relay brings the jobs. There is no lease here:
 //! the store's lease is the lease.
 //!
-//! Who finds nothing to take waits for the bell of the lane, which is rung by whoever puts something
-//! in. That holds up whatever else is on its connection, so it has one of its own out of a pool.
-//! Notices are heard on one of their own
-//! (`hearing.rs`). All else shares one connection. Which server they lead to is found in `node.rs`.
+//! Who finds nothing to take waits for the bell of the lane, which is rung by whoever puts
+//! something in. That holds up whatever else is on its connection, so it has one of its own out of
+//! a pool. Notices are heard on one of their own (`hearing.rs`). All else shares one connection.
+//! Which server they lead to is found in `node.rs`.
 
 mod address;
 mod hearing;
@@ -68,9 +68,9 @@ struct Server {
 }
 
 impl Redis {
-    /// Opens the queue that a `REDIS_URL` names. Only a URL that cannot be
-    /// understood, or whose certificates cannot be read, is an error: a server that is not there
-    /// yet is waited for where it is used.
+    /// Opens the queue that a `REDIS_URL` names. Only a URL that cannot be understood, or whose
+    /// certificates cannot be read, is an error: a server that is not there yet is waited for where
+    /// it is used.
     pub async fn open(url: &str) -> Result<Self, Error> {
         Self::open_prefixed(url, "bf").await
     }
@@ -94,8 +94,8 @@ impl Redis {
     }
 }
 
-/// A key of a lane; `scripts/lane.lua` says which there are. The braces keep all keys of a lane on one
-/// node of a cluster.
+/// A key of a lane; `scripts/lane.lua` says which there are. The braces keep all keys of a lane on
+/// one node of a cluster.
 fn key(prefix: &str, lane: Lane, which: char) -> String {
     format!("{{{prefix}:{lane}}}:{which}")
 }
@@ -167,8 +167,8 @@ impl Server {
         Ok(receipts)
     }
 
-    /// Takes when the bell of the lane is rung, or the time is over. Both go to Redis in one message,
-    /// so that who is woken has the jobs at once.
+    /// Takes when the bell of the lane is rung, or the time is over. Both go to Redis in one
+    /// message, so that who is woken has the jobs at once.
     async fn take_when_rung(
         &self,
         lane: Lane,
@@ -198,8 +198,8 @@ impl Server {
         Ok(receipts)
     }
 
-    /// Reads jobs out of receipts. What is no job is a bug of whoever put it in; it is forgotten, so
-    /// that it does not come again.
+    /// Reads jobs out of receipts. What is no job is a bug of whoever put it in; it is forgotten,
+    /// so that it does not come again.
     async fn understand(&self, lane: Lane, receipts: Vec<String>) -> Result<Vec<Taken>, Error> {
         let mut taken = Vec::with_capacity(receipts.len());
         let mut strange = Vec::new();
