@@ -1,8 +1,8 @@
 //! Keeping leases while work is done, and writing down what came of it.
 //!
 //! One keeper for each holder extends all that it holds in one question to the record, every third
-//! of a lease, and at once when it hears that a build it works on was called back. Who is silent for
-//! a whole lease may have lost it; whether one has is for the record to say.
+//! of a lease, and at once when it hears that a build it works on was called back. Who is silent
+//! for a whole lease may have lost it; whether one has is for the record to say.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -242,8 +242,8 @@ impl Keepers {
 }
 
 /// Writes down what was decided; where the store does not answer, tries again until `patience` has
-/// passed, which is of use for as long as the lease may live. Settling twice is harmless: the second
-/// finds no running attempt.
+/// passed, which is of use for as long as the lease may live. Settling twice is harmless: the
+/// second finds no running attempt.
 pub async fn settle<F, R>(patience: Duration, mut write: F) -> Result<(), Error>
 where
     F: FnMut() -> R,

@@ -79,8 +79,8 @@ impl Member {
         result
     }
 
-    /// Works on a lane until stopped, with at most `slots` at work at once, under a holder's name of
-    /// its own. Leases last for `lease`, and are kept while the handlers run.
+    /// Works on a lane until stopped, with at most `slots` at work at once, under a holder's name
+    /// of its own. Leases last for `lease`, and are kept while the handlers run.
     pub async fn serve<C, H, R>(&self, lease: Duration, slots: u32, handler: H)
     where
         C: Claimable,

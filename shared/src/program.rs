@@ -46,9 +46,9 @@ struct Settings {
     health: Option<SocketAddr>,
 }
 
-/// Reads the settings, joins the fleet and works until a signal comes. Exit code 2: a setting is not
-/// as it must be, and all that are not are named; 1: something could not be opened; 130: it was told
-/// to end at once.
+/// Reads the settings, joins the fleet and works until a signal comes. Exit code 2: a setting is
+/// not as it must be, and all that are not are named; 1: something could not be opened; 130: it
+/// was told to end at once.
 pub async fn run<C>(
     name: &'static str,
     read: impl FnOnce(&mut Reader<'_>) -> C,

@@ -148,7 +148,7 @@ async fn a_planner_that_panics_has_failed_and_its_worker_lives_on(footing: Footi
 }
 
 async fn a_task_that_takes_too_long_is_told_as_a_timeout(footing: Footing) {
-    let runner = Arc::new(Scripted::new().on("a", vec![Act::Hang; 3]));
+    let runner = Arc::new(Scripted::new().on("a", vec![Act::Heed; 3]));
     let mut setup = Setup::on(footing).runner(&runner);
     setup.tasks.time_limit = Duration::from_millis(100);
     let fleet = setup.start().await;
@@ -167,7 +167,7 @@ async fn a_task_that_takes_too_long_is_told_as_a_timeout(footing: Footing) {
         json!({ "taskId": a["id"], "taskName": "a", "suggestion": "Retry or skip this task" })
     );
     assert!(!fleet.kinds(&build).await.contains(&"task_failed".to_owned()));
-    assert_eq!(runner.count("a", Went::BrokenOff), 3);
+    assert_eq!(runner.count("a", Went::Told), 3);
 }
 
 async fn a_path_that_was_not_declared_is_refused(footing: Footing) {

@@ -11,7 +11,7 @@ use std::{
 
 use buildfleet::{
     config::KNOBS,
-    domain::{attempt, brief, build, delivery, plan, task},
+    domain::{attempt, brief, build, delivery, limit, plan, task},
     job::Lane,
 };
 
@@ -317,6 +317,8 @@ fn the_tables_allow_exactly_the_words_of_the_domain() {
         "deliveries.state": delivery::State,
         "delivery_attempts.state": attempt::State,
         "workers.lane": Lane,
+        "lanes.lane": Lane,
+        "limits.by": limit::By,
     };
     for database in ["postgres", "sqlite"] {
         let found = Schema::read(database).words;

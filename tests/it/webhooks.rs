@@ -306,7 +306,7 @@ async fn a_delivery_is_taken_over_from_a_dispatcher_that_died(footing: Footing) 
     first.kill().await;
     fleet.keep(fleet.start_dispatcher().await);
     fleet.until_state(&build, "completed").await;
-    fleet.age(Duration::from_secs(100)).await;
+    fleet.age(Duration::from_secs(601)).await;
     fleet.until_told(&build).await;
 
     let requests = receiver.requests();

@@ -1,9 +1,9 @@
 //! The waker: it carries words from those who made work claimable to those who claim.
 //!
-//! A job in it is a wake-up: there is work in this lane, look what is next. Two queues keep the same
-//! promises: Redis for a fleet, memory for one process. A queue may lose everything at any time and
-//! may give a job twice: who looks finds what the record says. It knows nothing of order, limits,
-//! retries or delays.
+//! A job in it is a wake-up: there is work in this lane, look what is next. Two queues keep the
+//! same promises: Redis for a fleet, memory for one process. A queue may lose everything at any
+//! time and may give a job twice: who looks finds what the record says. It knows nothing of order,
+//! limits, retries or delays.
 
 pub mod memory;
 pub mod redis;

@@ -69,7 +69,8 @@ impl Drop for Ticket {
                 busy.fetch_sub(self.cost(), Ordering::Relaxed);
             }
             None => {
-                // Nobody listens any more only if `serve` itself was dropped; then the lease lapses.
+                // Nobody listens any more only if `serve` itself was dropped; then the lease
+                // lapses.
                 if let Some(held) = self.held.take() {
                     self.returns.send(held).ok();
                 }

@@ -29,7 +29,8 @@ pub(super) struct Waiting<F> {
     feed: Arc<F>,
     queue: Arc<dyn Queue>,
     look_every: Duration,
-    /// Goes on over several waits, so that nothing it takes is lost and no connection is broken off.
+    /// Goes on over several waits, so that nothing it takes is lost and no connection is broken
+    /// off.
     listening: Option<Listening>,
     woken: Woken,
     undone: Vec<String>,

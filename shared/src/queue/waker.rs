@@ -19,16 +19,16 @@ use crate::{
     store::bell::{Bell, Rung},
 };
 
-/// Wake-ups of one lane that are kept while the queue does not answer. A worker that is woken claims
-/// all it has room for, so more would wake nobody else.
+/// Wake-ups of one lane that are kept while the queue does not answer. A worker that is woken
+/// claims all it has room for, so more would wake nobody else.
 const WAKES_MOST: usize = 32;
 /// Builds whose recall is kept meanwhile; their holders find out by themselves within a third of a
 /// lease.
 const RECALLED_MOST: usize = 1_000;
 /// So many wake-ups wait in a lane whose workers are all busy: more are of no use to anybody.
 const WAITING_MOST: u64 = 256;
-/// How many one pushes into a lane before one looks whether anybody listens, and how long one lets a
-/// lane be where nobody does.
+/// How many one pushes into a lane before one looks whether anybody listens, and how long one lets
+/// a lane be where nobody does.
 const PUSHED_MOST: usize = 128;
 const LET_BE: Duration = Duration::from_millis(50);
 /// How often a waker with nothing to do says that it goes round.

@@ -1,5 +1,5 @@
-//! Serving over a Redis that is emptied, killed, cut off and stalled: nothing is lost, no handler is
-//! broken off, and nobody has to be started again.
+//! Serving over a Redis that is emptied, killed, cut off and stalled: nothing is lost, no handler
+//! is broken off, and nobody has to be started again.
 
 use super::*;
 

@@ -16,6 +16,7 @@ use buildfleet::{
         retry::{Jitter, Policy},
     },
     draw,
+    job::Lane,
     store::{
         Adoption, Ask, BuildClaim, DeliveryClaim, Error, NewBuild, NewEndpoint, SendResult, Store,
         TaskClaim, sqlite::Sqlite,
@@ -41,7 +42,10 @@ async fn main() -> anyhow::Result<()> {
         }
         while work.some().await? {}
         if finish {
-            return Ok(());
+            match work.next_due().await? {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return Ok(()),
+            }
         }
     }
 }
@@ -98,6 +102,15 @@ impl Work {
             done?;
         }
         Ok(some)
+    }
+
+    /// How long until there is more to claim, which may wait for a limit; `None` if there is none.
+    async fn next_due(&self) -> Result<Option<Duration>, Error> {
+        let mut next = None;
+        for lane in Lane::ALL {
+            next = next.into_iter().chain(self.store.next_due(*lane).await?).min();
+        }
+        Ok(next)
     }
 
     async fn plan(&self, claim: &BuildClaim) -> Result<(), Error> {
