@@ -182,7 +182,7 @@ impl Dev {
             tokio::time::sleep(Duration::from_secs(10)).await;
         };
         let held = {
-            let mut working = std::pin::pin!(Member::run(self.waker, work));
+            let mut working = Box::pin(Member::run(self.waker, work));
             tokio::select! {
                 ended = &mut working => Err(Some(ended)),
                 () = stopping => Err(None),

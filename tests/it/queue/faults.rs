@@ -85,7 +85,7 @@ impl Idle {
 
     /// Work is begun that it can only have heard of. A wake-up that is lost with Redis itself may
     /// be followed by the next.
-    async fn is_woken(self) {
+    async fn can_be_woken(self) {
         let mut wanted = Vec::new();
         until("it was woken", async || {
             if wanted.len() < 10 {
@@ -123,11 +123,11 @@ async fn an_idle_reader_outlives_the_emptying_of_its_redis() {
 
     server.command::<()>(&["FLUSHALL"]);
 
-    idle.is_woken().await;
+    idle.can_be_woken().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn work_goes_on_without_redis_and_is_woken_when_it_is_back() {
+async fn work_goes_on_without_redis_and_can_be_woken_when_it_is_back() {
     let mut server = Server::start();
     let fleet = Fleet::start(&server, 500).await;
     let idle = Idle::start(&server).await;
@@ -137,7 +137,7 @@ async fn work_goes_on_without_redis_and_is_woken_when_it_is_back() {
     fleet.goes_on().await;
     server.up();
 
-    idle.is_woken().await;
+    idle.can_be_woken().await;
     fleet.ends_well().await;
 }
 
@@ -155,7 +155,7 @@ async fn connections_that_are_cut_are_made_again() {
         .await;
     }
 
-    idle.is_woken().await;
+    idle.can_be_woken().await;
     fleet.ends_well().await;
 }
 
@@ -171,7 +171,7 @@ async fn a_redis_that_stalls_is_waited_for() {
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     server.resume();
 
-    idle.is_woken().await;
+    idle.can_be_woken().await;
     fleet.ends_well().await;
 }
 
@@ -183,7 +183,7 @@ async fn a_program_starts_before_its_redis() {
 
     server.up();
 
-    idle.is_woken().await;
+    idle.can_be_woken().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
