@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{IllegalTransition, words};
+use super::{IllegalTransition, plan::DraftTask, words};
 
 /// The life of an attempt: it runs, then it has come to something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -142,6 +142,9 @@ pub struct Output {
     pub files: Vec<OutputFile>,
     /// Lines for people.
     pub logs: Vec<String>,
+    /// What is to be done besides, as it turned out: added to the plan when this is settled.
+    #[serde(default)]
+    pub tasks: Vec<DraftTask>,
 }
 
 /// A complete file of a project.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::words;
+use super::{dependency::OnLoss, words};
 
 /// What a client wants, as it was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,9 @@ pub struct Brief {
     pub project_id: Option<String>,
     pub require_approval: bool,
     pub on_task_failure: OnTaskFailure,
+    /// What a lost task means for those who wait for it, where its plan does not say.
+    #[serde(default)]
+    pub on_loss: OnLoss,
     /// 1 runs first, 5 last.
     pub priority: u8,
     /// How long after its submission the build may take. Then it fails.
@@ -98,6 +101,7 @@ impl Brief {
             project_id: None,
             require_approval: false,
             on_task_failure: OnTaskFailure::default(),
+            on_loss: OnLoss::default(),
             priority: 3,
             deadline_secs: None,
             limit_key: None,

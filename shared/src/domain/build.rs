@@ -40,9 +40,11 @@ pub enum Trigger {
     PlanApproved,
     /// A person said no, or nobody said yes in time.
     PlanRejected,
-    /// The last task settled, and all of them had completed.
+    /// Its plan grew while it ran.
+    TasksAdded,
+    /// The last task settled, and all of them had completed or were skipped on purpose.
     AllTasksCompleted,
-    /// The last task settled, and at least one had not completed.
+    /// The last task settled, and at least one was lost.
     SomeTasksLost,
     Cancelled,
     DeadlinePassed,
@@ -63,6 +65,7 @@ impl Trigger {
             Trigger::PlanProposed => "offered a plan",
             Trigger::PlanApproved => "approved",
             Trigger::PlanRejected => "rejected",
+            Trigger::TasksAdded => "given more tasks",
             Trigger::AllTasksCompleted => "completed",
             Trigger::SomeTasksLost => "failed by its tasks",
             Trigger::Cancelled => "cancelled",
@@ -86,6 +89,7 @@ impl State {
             (Planning, Trigger::PlanProposed) => PendingApproval,
             (PendingApproval, Trigger::PlanApproved) => Executing,
             (PendingApproval, Trigger::PlanRejected) => Failed,
+            (Executing, Trigger::TasksAdded) => Executing,
             (Executing, Trigger::AllTasksCompleted) => Completed,
             (Executing, Trigger::SomeTasksLost) => Failed,
             (Queued | Planning | PendingApproval | Executing, Trigger::Cancelled) => Cancelled,
@@ -112,7 +116,7 @@ impl State {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Stop {
     /// `planning_failed`, `circular_dependencies`, `plan_rejected`, `plan_not_approved`,
-    /// `tasks_failed`, `cancelled` or `deadline_passed`.
+    /// `tasks_failed`, `cancelled`, `deadline_passed` or `plan_timeout`.
     pub code: String,
     pub message: String,
 }

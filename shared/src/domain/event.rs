@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::{
     attempt::Failure,
     build::Stop,
-    id::{PlanId, TaskId},
+    id::{BuildId, PlanId, TaskId},
+    plan::OrderedWrites,
     words,
 };
 
@@ -24,6 +25,7 @@ pub enum Kind {
     PlanApproved,
     PlanRejected,
     PlanRetrying,
+    TasksAdded,
     TaskStarted,
     TaskRetrying,
     TaskCompleted,
@@ -31,10 +33,12 @@ pub enum Kind {
     TaskTimeout,
     TaskSkipped,
     TaskCancelled,
+    TaskRetried,
     BuildCompleted,
     BuildFailed,
     BuildCancelled,
     BuildRetried,
+    BuildForked,
 }
 
 words!(Kind {
@@ -46,6 +50,7 @@ words!(Kind {
     PlanApproved = "plan_approved",
     PlanRejected = "plan_rejected",
     PlanRetrying = "plan_retrying",
+    TasksAdded = "tasks_added",
     TaskStarted = "task_started",
     TaskRetrying = "task_retrying",
     TaskCompleted = "task_completed",
@@ -53,10 +58,12 @@ words!(Kind {
     TaskTimeout = "task_timeout",
     TaskSkipped = "task_skipped",
     TaskCancelled = "task_cancelled",
+    TaskRetried = "task_retried",
     BuildCompleted = "build_completed",
     BuildFailed = "build_failed",
     BuildCancelled = "build_cancelled",
     BuildRetried = "build_retried",
+    BuildForked = "build_forked",
 });
 
 impl Kind {
@@ -141,6 +148,25 @@ impl Event {
         )
     }
 
+    /// Who waits for whom only because both write one path; the first hundred of them.
+    pub fn plan_ordered(plan: PlanId, ordered: &[OrderedWrites]) -> Self {
+        let writes: Value = ordered
+            .iter()
+            .take(100)
+            .map(|one| json!({ "path": one.path, "first": one.first, "then": one.then }))
+            .collect();
+        Self::of(
+            Kind::PlanWarning,
+            json!({
+                "planId": plan,
+                "warning": "ordered_writes",
+                "message": "Some tasks write the same path, so they run one after the other.",
+                "count": ordered.len(),
+                "writes": writes,
+            }),
+        )
+    }
+
     pub fn plan_blocked(plan: PlanId, cycles: &[Vec<String>]) -> Self {
         Self::of(
             Kind::PlanBlocked,
@@ -218,15 +244,36 @@ impl Event {
         )
     }
 
-    pub fn task_skipped(task: &TaskRef, because: &TaskRef) -> Self {
+    /// `because` is the task whose loss it shares; `None` if a person wanted it left out, or if it
+    /// was added too late.
+    pub fn task_skipped(task: &TaskRef, because: Option<&TaskRef>) -> Self {
+        let because = because.map(|task| task.id);
         Self::of(
             Kind::TaskSkipped,
-            json!({ "taskId": task.id, "taskName": task.name, "because": because.id }),
+            json!({ "taskId": task.id, "taskName": task.name, "because": because }),
         )
     }
 
     pub fn task_cancelled(task: &TaskRef) -> Self {
         Self::of(Kind::TaskCancelled, json!({ "taskId": task.id, "taskName": task.name }))
+    }
+
+    /// `tasks` is how many tasks run again with it.
+    pub fn task_retried(task: &TaskRef, tasks: usize) -> Self {
+        Self::of(
+            Kind::TaskRetried,
+            json!({ "taskId": task.id, "taskName": task.name, "taskCount": tasks }),
+        )
+    }
+
+    /// `added` are name, operation and description of each; `tasks` is how many the build has with
+    /// them; `by` the task that asked for them, if one did.
+    pub fn tasks_added(added: &[(&str, &str, &str)], tasks: u32, by: Option<&TaskRef>) -> Self {
+        let by = by.map(|task| task.id);
+        Self::of(
+            Kind::TasksAdded,
+            json!({ "addedTasks": listed(added), "taskCount": tasks, "addedBy": by }),
+        )
     }
 
     pub fn build_completed(tally: Tally) -> Self {
@@ -241,6 +288,21 @@ impl Event {
 
     pub fn build_cancelled(tally: Tally) -> Self {
         Self::of(Kind::BuildCancelled, tallied(tally))
+    }
+
+    /// The first event of a build that begins in the middle of another, at one of its tasks;
+    /// `taken_over` of its `tasks` need not run again.
+    pub fn build_forked(origin: BuildId, at: &TaskRef, tasks: u32, taken_over: u32) -> Self {
+        Self::of(
+            Kind::BuildForked,
+            json!({
+                "fromBuildId": origin,
+                "fromTaskId": at.id,
+                "taskName": at.name,
+                "taskCount": tasks,
+                "takenOver": taken_over,
+            }),
+        )
     }
 
     /// `tasks` is how many tasks run again; none if the build is planned again.

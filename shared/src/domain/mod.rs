@@ -7,17 +7,21 @@ pub mod id;
 pub mod lane;
 pub mod brief;
 pub mod build;
+pub mod dependency;
 pub mod plan;
 pub mod cycles;
 pub mod task;
 pub mod attempt;
 pub mod retry;
 pub mod settle;
+pub mod estimate;
 pub mod rank;
 pub mod limit;
 pub mod event;
 pub mod delivery;
 pub mod address;
+#[cfg(test)]
+mod laws;
 #[cfg(test)]
 mod tables;
 

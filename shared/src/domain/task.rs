@@ -12,7 +12,7 @@ pub enum State {
     InProgress,
     Completed,
     Failed,
-    /// Something it depends on did not complete.
+    /// Something it depends on was lost, or a person wanted it left out.
     Skipped,
     Cancelled,
 }
@@ -38,6 +38,10 @@ pub enum Trigger {
     BuildCancelled,
     /// The build failed elsewhere and was asked to stop at the first failure.
     BuildFailed,
+    /// A person wants it out of the way, and gone.
+    Cancelled,
+    /// A person wants it left out.
+    Skipped,
     /// A person wants another go.
     Retried,
 }
@@ -53,6 +57,8 @@ impl Trigger {
             Trigger::AttemptFailed(_) => "settled as a failure",
             Trigger::BuildCancelled => "cancelled with its build",
             Trigger::BuildFailed => "cancelled by a failure elsewhere",
+            Trigger::Cancelled => "cancelled",
+            Trigger::Skipped => "left out",
             Trigger::Retried => "retried",
         }
     }
@@ -74,6 +80,8 @@ impl State {
             (Pending | Ready | InProgress, Trigger::BuildCancelled | Trigger::BuildFailed) => {
                 Cancelled
             }
+            (Pending | Ready | InProgress, Trigger::Cancelled) => Cancelled,
+            (Pending | Ready | InProgress, Trigger::Skipped) => Skipped,
             // Whether it may run at once is decided by what it depends on.
             (Failed | Skipped | Cancelled, Trigger::Retried) => Pending,
             (state, trigger) => {

@@ -1,7 +1,12 @@
 //! What follows from an outcome: the one place where a build moves on.
 //!
 //! The store reads a `Progress` under the build's lock, asks here, and writes the `Settlement`
-//! down, all in one commit. Knows no instants, only how long to wait.
+//! down, all in one commit. Knows no instants, only how long to wait. What the loss of a task means
+//! for others: `losing.rs`; what people ask for: `by_hand.rs` and `reviving.rs`.
+
+mod by_hand;
+mod losing;
+pub mod reviving;
 
 use std::time::Duration;
 
@@ -10,10 +15,15 @@ use super::{
     attempt::{self, Failure, FailureKind, Outcome, Output},
     brief::OnTaskFailure,
     build::{self, Stop},
+    dependency::OnLoss,
     event::{Event, Tally, TaskRef},
+    id::TaskId,
+    plan::growing::Added,
     retry::{Jitter, Policy, Verdict},
     task,
 };
+pub use by_hand::ByHand;
+pub use losing::halts;
 
 /// What must be known of a build to settle one of its tasks.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,22 +39,35 @@ pub struct Progress {
     /// Failures and crashes before this attempt.
     pub failures: u32,
     pub crashes: u32,
-    /// The tasks that wait for this one directly. Only needed if the outcome is a success.
+    /// Who waits for the task at hand. If the outcome may be a loss, also who waits for whatever may
+    /// be lost with it, and if the build halts then (see `halts`), also who cleans up and waits for
+    /// any open task. An edge that is given twice counts once.
     pub dependents: Vec<Dependent>,
-    /// The pending tasks that wait for this one, directly or through others. Only needed if the
-    /// outcome may be a failure.
-    pub downstream: Vec<TaskRef>,
-    /// Every other task that is not final. Only needed if the build fails fast.
-    pub others: Vec<TaskRef>,
+    /// Every other task that is not final. Only needed if the build halts.
+    pub others: Vec<Open>,
+    /// What the output adds, checked by `plan::growing`.
+    pub added: Option<Added>,
 }
 
-/// A task that waits for the one at hand.
+/// A dependency, seen from what is waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependent {
+    pub on: TaskId,
+    /// The task that waits.
     pub task: TaskRef,
     pub state: task::State,
-    /// How many tasks it waits for that have not completed, the one at hand included.
+    /// How many tasks hold it back, the one at hand included.
     pub waiting_on: u32,
+    pub on_loss: OnLoss,
+}
+
+/// A task that is not final.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    pub task: TaskRef,
+    pub state: task::State,
+    /// Whether one of its dependencies says `always_run`.
+    pub cleans_up: bool,
 }
 
 /// What settling writes, all of it in one commit.
@@ -60,12 +83,14 @@ pub struct Settlement {
     pub crashes: u32,
     /// To be kept if the task completed.
     pub output: Option<Output>,
-    /// All of these wait for one task fewer.
-    pub advanced: Vec<super::id::TaskId>,
-    /// Those among `advanced` that wait for none any more: `pending -> ready`.
-    pub released: Vec<super::id::TaskId>,
-    pub skipped: Vec<super::id::TaskId>,
-    pub cancelled: Vec<super::id::TaskId>,
+    /// Pending tasks that are held back by one task fewer for each time they are named here.
+    pub advanced: Vec<TaskId>,
+    /// Those among `advanced` that are held back by none any more: `pending -> ready`.
+    pub released: Vec<TaskId>,
+    pub skipped: Vec<TaskId>,
+    pub cancelled: Vec<TaskId>,
+    /// To be added to the plan, after what it has.
+    pub added: Option<Added>,
     /// The build's state afterwards, and why it stopped if it did not complete.
     pub build: build::State,
     pub stop: Option<Stop>,
@@ -107,6 +132,7 @@ impl Progress {
             released: Vec::new(),
             skipped: Vec::new(),
             cancelled: Vec::new(),
+            added: None,
             build: self.build,
             stop: None,
             tally: self.tally,
@@ -122,12 +148,22 @@ impl Progress {
         settlement.events.push(Event::task_completed(&self.task, &paths));
         settlement.output = Some(output);
         settlement.tally.completed += 1;
-        for dependent in &self.dependents {
+        for dependent in self.dependents.iter().filter(|dependent| dependent.on == self.task.id) {
+            // Who ran already or is lost is held back by nobody.
+            if dependent.state != task::State::Pending || dependent.waiting_on == 0 {
+                continue;
+            }
             settlement.advanced.push(dependent.task.id);
-            if dependent.waiting_on == 1 && dependent.state == task::State::Pending {
+            if dependent.waiting_on == 1 {
                 dependent.state.on(task::Trigger::DependenciesMet)?;
                 settlement.released.push(dependent.task.id);
             }
+        }
+        if let Some(added) = &self.added {
+            let growth = added.growth(self.build, settlement.tally, Some(&self.task))?;
+            settlement.tally = growth.tally;
+            settlement.events.extend(growth.events);
+            settlement.added = self.added.clone();
         }
         self.end_if_settled(settlement)
     }
@@ -165,31 +201,10 @@ impl Progress {
             Verdict::GiveUp => {
                 settlement.events.push(Event::task_failed(&self.task, &failure));
                 settlement.tally.failed += 1;
-                self.lose_the_rest(settlement)
+                let halts = self.on_task_failure == OnTaskFailure::FailFast;
+                self.lose_the_rest(settlement, halts)
             }
         }
-    }
-
-    /// A task was given up: what depends on it is skipped, and if the build fails fast, all the
-    /// rest is cancelled.
-    fn lose_the_rest(self, mut settlement: Settlement) -> Result<Settlement, IllegalTransition> {
-        match self.on_task_failure {
-            OnTaskFailure::Continue => {
-                for task in &self.downstream {
-                    settlement.skipped.push(task.id);
-                    settlement.events.push(Event::task_skipped(task, &self.task));
-                    settlement.tally.skipped += 1;
-                }
-            }
-            OnTaskFailure::FailFast => {
-                for task in &self.others {
-                    settlement.cancelled.push(task.id);
-                    settlement.events.push(Event::task_cancelled(task));
-                    settlement.tally.cancelled += 1;
-                }
-            }
-        }
-        self.end_if_settled(settlement)
     }
 
     fn end_if_settled(self, mut settlement: Settlement) -> Result<Settlement, IllegalTransition> {
@@ -197,7 +212,8 @@ impl Progress {
         if tally.settled() < tally.tasks {
             return Ok(settlement);
         }
-        if tally.completed == tally.tasks {
+        // If nothing failed and nothing was cancelled, whatever was skipped was skipped on purpose.
+        if tally.failed + tally.cancelled == 0 {
             settlement.build = self.build.on(build::Trigger::AllTasksCompleted)?;
             settlement.events.push(Event::build_completed(tally));
         } else {
@@ -280,5 +296,9 @@ pub fn settle_planning(
     Ok(settlement)
 }
 
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -1,156 +1,17 @@
-//! A build as a value: random plans, random outcomes in random order, and what must always hold.
+//! What follows from outcomes and from what people ask for, by examples.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
-use proptest::prelude::*;
-use ulid::Ulid;
-
-use super::*;
-use crate::domain::{attempt::OutputFile, event::Kind, id::TaskId};
-
-/// A build that is kept in memory and settled like the store does it.
-#[derive(Debug, Clone)]
-struct Model {
-    waits_for: Vec<Vec<usize>>,
-    on_task_failure: OnTaskFailure,
-    state: Vec<task::State>,
-    waiting_on: Vec<u32>,
-    failures: Vec<u32>,
-    crashes: Vec<u32>,
-    attempts: Vec<u32>,
-    build: build::State,
-    tally: Tally,
-    events: Vec<Event>,
-}
-
-fn id(index: usize) -> TaskId {
-    Ulid::from_parts(1, index as u128).into()
-}
-
-fn task(index: usize) -> TaskRef {
-    TaskRef { id: id(index), name: index.to_string() }
-}
-
-fn index(id: TaskId) -> usize {
-    usize::try_from(id.ulid().random()).unwrap()
-}
-
-impl Model {
-    fn new(waits_for: Vec<Vec<usize>>, on_task_failure: OnTaskFailure) -> Self {
-        let count = waits_for.len();
-        let waiting_on: Vec<u32> = waits_for.iter().map(|on| on.len() as u32).collect();
-        let state = waiting_on
-            .iter()
-            .map(|&open| if open == 0 { task::State::Ready } else { task::State::Pending })
-            .collect();
-        Self {
-            waits_for,
-            on_task_failure,
-            state,
-            waiting_on,
-            failures: vec![0; count],
-            crashes: vec![0; count],
-            attempts: vec![0; count],
-            build: build::State::Executing,
-            tally: Tally { tasks: count as u32, ..Tally::default() },
-            events: Vec::new(),
-        }
-    }
-
-    fn claim(&mut self, at: usize) {
-        self.state[at] = self.state[at].on(task::Trigger::Claimed).unwrap();
-        self.attempts[at] += 1;
-        assert!(
-            self.waits_for[at].iter().all(|&on| self.state[on] == task::State::Completed),
-            "task {at} began before what it waits for had completed"
-        );
-    }
-
-    fn progress(&self, at: usize) -> Progress {
-        let every = 0..self.state.len();
-        let dependents = every
-            .clone()
-            .filter(|&other| self.waits_for[other].contains(&at))
-            .map(|other| Dependent {
-                task: task(other),
-                state: self.state[other],
-                waiting_on: self.waiting_on[other],
-            })
-            .collect();
-        let mut doomed = vec![at];
-        for other in every.clone() {
-            if self.waits_for[other].iter().any(|on| doomed.contains(on)) {
-                doomed.push(other);
-            }
-        }
-        let pending = |&&other: &&usize| self.state[other] == task::State::Pending;
-        Progress {
-            build: self.build,
-            on_task_failure: self.on_task_failure,
-            tally: self.tally,
-            task: task(at),
-            attempt: self.attempts[at],
-            failures: self.failures[at],
-            crashes: self.crashes[at],
-            dependents,
-            downstream: doomed[1..].iter().filter(pending).map(|&other| task(other)).collect(),
-            others: every.filter(|&o| o != at && !self.state[o].is_final()).map(task).collect(),
-        }
-    }
-
-    fn settle(&mut self, at: usize, outcome: Outcome) -> Settlement {
-        let settlement = self.progress(at).settle(outcome, &Policy::WORK, Jitter::NONE).unwrap();
-        self.state[at] = settlement.task;
-        self.failures[at] += settlement.failures;
-        self.crashes[at] += settlement.crashes;
-        for &advanced in &settlement.advanced {
-            self.waiting_on[index(advanced)] -= 1;
-        }
-        for &released in &settlement.released {
-            let state = &mut self.state[index(released)];
-            *state = state.on(task::Trigger::DependenciesMet).unwrap();
-        }
-        for &skipped in &settlement.skipped {
-            let state = &mut self.state[index(skipped)];
-            *state = state.on(task::Trigger::DependencyLost).unwrap();
-        }
-        for &cancelled in &settlement.cancelled {
-            let state = &mut self.state[index(cancelled)];
-            *state = state.on(task::Trigger::BuildFailed).unwrap();
-        }
-        self.build = settlement.build;
-        self.tally = settlement.tally;
-        self.events.extend(settlement.events.clone());
-        settlement
-    }
-
-    fn counted(&self) -> Tally {
-        let count = |wanted| self.state.iter().filter(|state| **state == wanted).count() as u32;
-        Tally {
-            tasks: self.state.len() as u32,
-            completed: count(task::State::Completed),
-            failed: count(task::State::Failed),
-            skipped: count(task::State::Skipped),
-            cancelled: count(task::State::Cancelled),
-            files: 0,
-        }
-    }
-}
-
-fn done() -> Outcome {
-    Outcome::Succeeded(Output {
-        files: vec![OutputFile { path: "a.txt".into(), content: "a".into() }],
-        logs: Vec::new(),
-    })
-}
-
-fn broken() -> Outcome {
-    Outcome::Failed(Failure::permanent("broken", "it is broken"))
-}
+use super::{
+    model::{Model, broken, done, id, need},
+    reviving::Refusal,
+    *,
+};
+use crate::domain::event::Kind;
 
 #[test]
 fn a_task_is_released_when_the_last_it_waits_for_completes() {
-    let mut model = Model::new(vec![vec![], vec![], vec![0, 1]], OnTaskFailure::Continue);
+    let mut model = Model::new(vec![vec![], vec![], need(&[0, 1])], OnTaskFailure::Continue);
     model.claim(0);
     model.claim(1);
 
@@ -163,7 +24,8 @@ fn a_task_is_released_when_the_last_it_waits_for_completes() {
 
 #[test]
 fn a_failed_task_takes_only_what_depends_on_it() {
-    let mut model = Model::new(vec![vec![], vec![0], vec![1], vec![]], OnTaskFailure::Continue);
+    let mut model =
+        Model::new(vec![vec![], need(&[0]), need(&[1]), vec![]], OnTaskFailure::Continue);
     model.claim(0);
 
     let settlement = model.settle(0, broken());
@@ -180,7 +42,7 @@ fn a_failed_task_takes_only_what_depends_on_it() {
 
 #[test]
 fn a_build_that_fails_fast_cancels_all_that_is_open() {
-    let mut model = Model::new(vec![vec![], vec![0], vec![], vec![]], OnTaskFailure::FailFast);
+    let mut model = Model::new(vec![vec![], need(&[0]), vec![], vec![]], OnTaskFailure::FailFast);
     model.claim(0);
     model.claim(2);
 
@@ -230,68 +92,184 @@ fn planning_that_cannot_succeed_fails_the_build_with_its_reason() {
     assert_eq!(settlement.events[0].kind, Kind::BuildFailed);
 }
 
-prop_compose! {
-    /// A graph in which tasks wait only for earlier ones.
-    fn graphs()(count in 1usize..25)(
-        edges in prop::collection::vec(prop::collection::btree_set(0usize..25, 0..4), count)
-    ) -> Vec<Vec<usize>> {
-        edges
-            .into_iter()
-            .enumerate()
-            .map(|(at, on)| on.into_iter().filter(|&on| on < at).collect())
-            .collect()
+/// A prerequisite, and one task that waits for it with each policy.
+fn fan(fail_fast: bool) -> Model {
+    let policy = if fail_fast { OnTaskFailure::FailFast } else { OnTaskFailure::Continue };
+    let on = |on_loss| vec![(0, on_loss)];
+    let graph = vec![vec![], on(OnLoss::Skip), on(OnLoss::Continue), on(OnLoss::AlwaysRun), vec![]];
+    Model::new(graph, policy)
+}
+
+#[test]
+fn each_dependency_says_what_a_loss_means() {
+    let mut model = fan(false);
+    model.claim(0);
+
+    let settlement = model.settle(0, broken());
+
+    assert_eq!(settlement.skipped, [id(1)]);
+    assert_eq!(settlement.advanced, [id(2), id(3)]);
+    assert_eq!(settlement.released, [id(2), id(3)]);
+    assert_eq!(model.build, build::State::Executing);
+}
+
+#[test]
+fn what_cleans_up_runs_even_when_the_build_stops() {
+    let mut model = fan(true);
+    model.claim(0);
+
+    let settlement = model.settle(0, broken());
+
+    assert_eq!(settlement.cancelled, [id(1), id(2), id(4)]);
+    assert_eq!(settlement.released, [id(3)]);
+    assert_eq!(model.build, build::State::Executing);
+    model.claim(3);
+    model.settle(3, done());
+    assert_eq!(model.build, build::State::Failed);
+}
+
+#[test]
+fn one_dependency_may_stop_the_whole_build() {
+    let graph = vec![vec![], vec![(0, OnLoss::FailFast)], vec![]];
+    let mut model = Model::new(graph, OnTaskFailure::Continue);
+    model.claim(0);
+
+    let settlement = model.settle(0, broken());
+
+    assert_eq!(settlement.cancelled, [id(1), id(2)]);
+    assert_eq!(model.build, build::State::Failed);
+}
+
+#[test]
+fn a_loss_that_is_borne_holds_back_by_one_fewer_for_each_dependency() {
+    // 1 is skipped with 0; 2 waits for both and bears either loss.
+    let graph = vec![vec![], need(&[0]), vec![(0, OnLoss::Continue), (1, OnLoss::Continue)]];
+    let mut model = Model::new(graph, OnTaskFailure::Continue);
+    model.claim(0);
+
+    let settlement = model.settle(0, broken());
+
+    assert_eq!(settlement.advanced, [id(2), id(2)]);
+    assert_eq!(settlement.released, [id(2)]);
+    model.check();
+}
+
+#[test]
+fn a_task_taken_out_by_hand_is_lost_to_those_who_need_it() {
+    for (how, state) in
+        [(ByHand::Cancel, task::State::Cancelled), (ByHand::Skip, task::State::Skipped)]
+    {
+        let mut model = fan(false);
+        model.claim(0);
+
+        let settlement = model.end_by_hand(0, how);
+
+        assert_eq!((settlement.task, settlement.attempt), (state, attempt::State::Cancelled));
+        assert_eq!(settlement.failure.unwrap().code, how.code());
+        assert_eq!((settlement.skipped, settlement.released), (vec![id(1)], vec![id(2), id(3)]));
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+#[test]
+fn a_build_completes_without_what_was_left_out_on_purpose_but_not_without_what_was_cancelled() {
+    for (how, end) in
+        [(ByHand::Skip, build::State::Completed), (ByHand::Cancel, build::State::Failed)]
+    {
+        let mut model = Model::new(vec![vec![], need(&[0]), vec![]], OnTaskFailure::FailFast);
+        model.end_by_hand(0, how);
+        model.claim(2);
 
-    #[test]
-    fn every_build_ends_once_with_every_task_final_and_counted(
-        graph in graphs(),
-        fail_fast: bool,
-        lots in prop::collection::vec((0usize..100, 0u8..10), 400),
-    ) {
-        let policy = if fail_fast { OnTaskFailure::FailFast } else { OnTaskFailure::Continue };
-        let mut model = Model::new(graph, policy);
-        let mut settled_as: BTreeMap<usize, task::State> = BTreeMap::new();
-        let mut lots = lots.into_iter().cycle();
+        model.settle(2, done());
 
-        // Each task has at most three failures and three crashes, so this always comes to an end.
-        while model.build == build::State::Executing {
-            let open: Vec<usize> = (0..model.state.len())
-                .filter(|&at| matches!(model.state[at], task::State::Ready | task::State::InProgress))
-                .collect();
-            prop_assert!(!open.is_empty(), "the build executes but nothing can run: {model:?}");
-            let (choice, how) = lots.next().unwrap();
-            let at = open[choice % open.len()];
-            if model.state[at] == task::State::Ready {
-                model.claim(at);
-                continue;
-            }
-            let outcome = match how {
-                0 => broken(),
-                1 | 2 => Outcome::Failed(Failure::transient("busy", "it was busy")),
-                3 => Outcome::Failed(Failure::lost()),
-                4 if model.attempts[at] < 50 => Outcome::GivenBack,
-                _ => done(),
-            };
-            model.settle(at, outcome);
-            for (&at, &state) in &settled_as {
-                prop_assert_eq!(model.state[at], state, "a settled task changed");
-            }
-            settled_as = (0..model.state.len())
-                .filter(|&at| model.state[at].is_final())
-                .map(|at| (at, model.state[at]))
-                .collect();
-            prop_assert_eq!(model.tally, model.counted());
-        }
-
-        prop_assert!(model.state.iter().all(|state| state.is_final()));
-        let completed = model.tally.completed == model.tally.tasks;
-        prop_assert_eq!(model.build == build::State::Completed, completed);
-        let ends: Vec<_> = model.events.iter().filter(|event| event.kind.ends_build()).collect();
-        prop_assert_eq!(ends.len(), 1);
-        prop_assert!(model.events.last().unwrap().kind.ends_build());
+        assert_eq!(model.build, end);
     }
+}
+
+#[test]
+fn nothing_more_happens_to_a_task_that_is_final() {
+    let mut model = Model::new(vec![vec![], vec![]], OnTaskFailure::Continue);
+    model.claim(0);
+    model.settle(0, done());
+
+    assert!(
+        std::panic::catch_unwind(move || model.end_by_hand(0, ByHand::Cancel)).is_err(),
+        "a completed task was cancelled"
+    );
+}
+
+#[test]
+fn a_task_that_completes_may_add_tasks_that_wait_for_it() {
+    let mut model = Model::new(vec![vec![]], OnTaskFailure::Continue);
+    model.claim(0);
+    let more = super::model::drafts(&[("more", &[("0", None)]), ("after", &[("more", None)])]);
+
+    let settlement = model.settle_adding(0, more);
+
+    assert_eq!(model.build, build::State::Executing);
+    assert_eq!(model.tally.tasks, 3);
+    let kinds: Vec<_> = settlement.events.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [Kind::TaskCompleted, Kind::TasksAdded]);
+    assert_eq!(settlement.events[1].data["addedBy"], id(0).to_string());
+    assert_eq!(model.state[1..], [task::State::Ready, task::State::Pending]);
+    model.check();
+}
+
+#[test]
+fn a_retry_takes_along_what_was_lost_because_of_the_task_alone() {
+    // 3 was lost because of 0, 4 because of 0 and 1, 5 was left out by hand.
+    let graph = vec![vec![], vec![], vec![], need(&[0]), need(&[0, 1]), need(&[0])];
+    let mut model = Model::new(graph, OnTaskFailure::Continue);
+    model.end_by_hand(5, ByHand::Skip);
+    for bad in [0, 1] {
+        model.claim(bad);
+        model.settle(bad, broken());
+    }
+
+    let revived = model.retry(0).unwrap();
+
+    assert_eq!(revived.revived, [(id(0), 0), (id(3), 1)]);
+    assert_eq!(revived.events.last().unwrap().data["taskCount"], 2);
+    model.check();
+    let revived = model.retry(1).unwrap();
+    assert_eq!(revived.revived, [(id(1), 0), (id(4), 2)]);
+    model.check();
+}
+
+#[test]
+fn a_retry_opens_a_build_that_has_ended() {
+    let mut model = Model::new(vec![vec![], need(&[0])], OnTaskFailure::Continue);
+    model.claim(0);
+    model.settle(0, broken());
+    assert_eq!(model.build, build::State::Failed);
+
+    let revived = model.retry(0).unwrap();
+
+    assert_eq!(revived.build, build::State::Executing);
+    let kinds: Vec<_> = revived.events.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [Kind::BuildRetried, Kind::TaskRetried]);
+    model.check();
+}
+
+#[test]
+fn who_bore_a_loss_waits_again_when_it_is_retried() {
+    let graph = vec![vec![], vec![], vec![(0, OnLoss::Continue), (1, OnLoss::Continue)]];
+    let mut model = Model::new(graph, OnTaskFailure::Continue);
+    model.claim(0);
+    model.settle(0, broken());
+    assert_eq!(model.waiting_on[2], 1);
+
+    let revived = model.retry(0).unwrap();
+
+    assert_eq!(revived.held_back, [id(2)]);
+    model.check();
+}
+
+#[test]
+fn only_what_is_lost_by_itself_is_retried() {
+    let mut model = Model::new(vec![vec![], need(&[0]), vec![]], OnTaskFailure::Continue);
+    model.claim(0);
+    model.settle(0, broken());
+
+    assert_eq!(model.retry(2), Err(Refusal::NotLost { state: task::State::Ready }));
+    assert_eq!(model.retry(1), Err(Refusal::StillDoomed { task: "0".to_owned() }));
 }
