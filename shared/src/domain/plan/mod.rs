@@ -118,6 +118,8 @@ pub struct Plan {
     pub straightened: Vec<Vec<String>>,
     /// Who waits for whom only because both write one path.
     pub ordered: Vec<OrderedWrites>,
+    /// Who writes each path last, by path.
+    pub writers: Vec<(String, usize)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -242,6 +244,7 @@ impl Draft {
         let order = graph::in_order(&waits_for);
         let ordered = paths::order_writers(&self.tasks, shared, &mut waits_for, &order);
         note(&mut self.notes, &ordered);
+        let writers = paths::last_writers(&self.tasks, &order);
         let tasks = &self.tasks;
         let finish =
             graph::longest(&waits_for, &order, |task| u64::from(tasks[task].estimated_secs));
@@ -261,6 +264,7 @@ impl Draft {
                 .collect(),
             straightened,
             ordered,
+            writers,
         })
     }
 }

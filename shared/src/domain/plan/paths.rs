@@ -76,6 +76,17 @@ pub(super) fn order_writers(
     ordered
 }
 
+/// Who writes each path last, by path.
+pub(super) fn last_writers(tasks: &[DraftTask], order: &[usize]) -> Vec<(String, usize)> {
+    let mut last: HashMap<&str, usize> = HashMap::new();
+    for &task in order {
+        last.extend(tasks[task].writes.iter().map(|path| (path.as_str(), task)));
+    }
+    let mut last: Vec<_> = last.into_iter().map(|(path, task)| (path.to_owned(), task)).collect();
+    last.sort_unstable();
+    last
+}
+
 /// Says why a path must not be written, if so: it has to stay inside the project on every system.
 pub fn check_path(path: &str) -> Result<(), &'static str> {
     if path.is_empty() || PATH_BYTES_MAX < path.len() {

@@ -71,6 +71,7 @@ fn two_tasks_may_write_one_path_only_one_after_the_other() {
     assert_eq!(plan.tasks[3].waits_for, [Need { on: 2, on_loss: Some(OnLoss::Continue) }]);
     assert_eq!(plan.notes, ["c and d both write main.py, so d waits for c."]);
     assert_eq!(plan.estimated_secs, 4);
+    assert_eq!(plan.writers, [("b.txt".to_owned(), 1), ("main.py".to_owned(), 3)]);
 }
 
 #[test]

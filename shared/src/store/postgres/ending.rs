@@ -116,7 +116,7 @@ async fn cancel_tasks(conn: &mut PgConnection, build: &str) -> Result<Vec<TaskRe
         .iter()
         .map(|row| Ok(TaskRef { id: row.word("id")?, name: row.try_get("name")? }))
         .collect::<Result<Vec<_>, Error>>()?;
-    settling::end_running(conn, &texts(open.iter().map(|task| task.id))).await?;
+    losing::end_running(conn, &texts(open.iter().map(|task| task.id))).await?;
     Ok(open)
 }
 

@@ -1,19 +1,18 @@
 //! Planning, the leased work of a build: claimed, noted, adopted or settled.
 
-use std::collections::BTreeMap;
-
 use sqlx::PgConnection;
 
 use super::{
     claiming::Claimed,
+    inserting::NewTask,
     leases::Held,
     lock::{self, Locked},
     queueing::Flows,
-    rows::{Columns, document, int, texts},
+    rows::{Columns, document, int},
     *,
 };
 use crate::{
-    domain::{attempt, build, plan, settle, task},
+    domain::{attempt, build, dependency::OnLoss, plan, settle, task},
     draw,
 };
 
@@ -101,7 +100,8 @@ pub(super) async fn adopt(
         .bind(within.map(secs))
         .execute(&mut *tx)
         .await?;
-    let mut ready = insert_tasks(&mut tx, &db.flows, &build, plan, adoption).await?;
+    let mut ready =
+        insert_tasks(&mut tx, &db.flows, &build, (plan, adoption), claim.brief.on_loss).await?;
     sqlx::query(
         "update builds
             set state = $3, plan_id = $4, holder = null, leased_until = null, tasks = $5
@@ -140,101 +140,52 @@ fn adoption_events(plan: &Plan, adoption: Adoption) -> Vec<Event> {
         &plan.notes,
         needs_approval,
     );
-    if plan.straightened.is_empty() {
-        vec![generated]
-    } else {
-        vec![Event::plan_warning(adoption.plan(), &plan.straightened), generated]
+    let mut told = Vec::new();
+    if !plan.straightened.is_empty() {
+        told.push(Event::plan_warning(adoption.plan(), &plan.straightened));
     }
+    if !plan.ordered.is_empty() {
+        told.push(Event::plan_ordered(adoption.plan(), &plan.ordered));
+    }
+    told.push(generated);
+    told
 }
 
-/// Writes all tasks and edges of a plan, in two statements; answers with what is ready.
+/// Writes all tasks of a plan; answers with what is ready.
 async fn insert_tasks(
     conn: &mut PgConnection,
     flows: &Flows,
     build: &Locked,
-    plan: &Plan,
-    adoption: Adoption,
+    (plan, adoption): (&Plan, Adoption),
+    on_loss: OnLoss,
 ) -> Result<Vec<Job>, Error> {
     let at_once = matches!(adoption, Adoption::AtOnce { .. });
     let released = task::State::Pending.on(task::Trigger::DependenciesMet)?;
     let ids: Vec<TaskId> = plan.tasks.iter().map(|_| draw::id()).collect();
-    let tasks = || plan.tasks.iter().map(|planned| &planned.task);
-    let states: Vec<_> = plan
-        .tasks
-        .iter()
-        .map(|planned| at_once && planned.waits_for.is_empty())
-        .map(|ready| if ready { released } else { task::State::Pending })
-        .collect();
-    let ranks = ranks_of_ready(flows, build, plan, &states).await?;
-    let column = |of: fn(&plan::DraftTask) -> &str| tasks().map(of).collect::<Vec<_>>();
-    sqlx::query(include_str!("sql/insert_tasks.sql"))
-        .bind(build.id.to_string())
-        .bind(adoption.plan().to_string())
-        .bind(texts(&ids))
-        .bind(column(|task| &task.key))
-        .bind(column(|task| &task.name))
-        .bind(column(|task| &task.description))
-        .bind(column(|task| task.phase.as_str()))
-        .bind(column(|task| task.operation.as_str()))
-        .bind(column(|task| &task.role))
-        .bind(tasks().map(|task| i16::from(task.priority)).collect::<Vec<_>>())
-        .bind(tasks().map(|task| int(task.estimated_secs)).collect::<Vec<_>>())
-        .bind(tasks().map(|task| document(&task.writes)).collect::<Result<Vec<_>, _>>()?)
-        .bind(tasks().map(|task| document(&task.input)).collect::<Result<Vec<_>, _>>()?)
-        .bind(texts(&states))
-        .bind(
-            plan.tasks
-                .iter()
-                .map(|planned| i32::try_from(planned.waits_for.len()).unwrap_or(i32::MAX))
-                .collect::<Vec<_>>(),
-        )
-        .bind(tasks().map(|task| i16::try_from(task.cost).unwrap_or(1)).collect::<Vec<_>>())
-        .bind(ranks)
-        .bind(&build.tenant)
-        .bind(build.priority)
-        .bind(&build.limit_key)
-        .execute(&mut *conn)
-        .await?;
-    let edges = plan
+    let new: Vec<_> = plan
         .tasks
         .iter()
         .zip(&ids)
-        .flat_map(|(planned, id)| planned.waits_for.iter().map(move |&on| (id, on)));
-    let (from, on): (Vec<_>, Vec<_>) =
-        edges.map(|(id, on)| (id.to_string(), ids[on].to_string())).unzip();
-    sqlx::query(
-        "insert into dependencies (task_id, on_task_id)
-         select * from unnest($1::text[], $2::text[])",
-    )
-    .bind(from)
-    .bind(on)
-    .execute(conn)
-    .await?;
-    let ready = ids.into_iter().zip(states).filter(|(_, state)| *state == released);
-    Ok(ready.map(|(id, _)| Job::Task(id)).collect())
-}
-
-/// A rank for each task of a plan that is ready, in the order of the plan.
-async fn ranks_of_ready(
-    flows: &Flows,
-    build: &Locked,
-    plan: &Plan,
-    states: &[task::State],
-) -> Result<Vec<Option<f64>>, Error> {
-    // In the order of their priorities, and then of the plan.
-    let mut ready: Vec<usize> =
-        (0..states.len()).filter(|&place| states[place] == task::State::Ready).collect();
-    ready.sort_by_key(|&place| plan.tasks[place].task.priority);
-    let mut given = vec![None; states.len()];
-    if ready.is_empty() {
-        return Ok(given);
-    }
-    let costs = ready.iter().map(|&place| plan.tasks[place].task.cost).collect();
-    let ranks = flows.ranks(Lane::Tasks, &BTreeMap::from([(build.flow(), costs)])).await?;
-    for (place, rank) in ready.into_iter().zip(ranks.into_values().flatten()) {
-        given[place] = Some(rank);
-    }
-    Ok(given)
+        .map(|(planned, &id)| NewTask {
+            id,
+            task: &planned.task,
+            needs: planned
+                .waits_for
+                .iter()
+                .map(|need| (ids[need.on], need.on_loss.unwrap_or(on_loss)))
+                .collect(),
+            state: if at_once && planned.waits_for.is_empty() {
+                released
+            } else {
+                task::State::Pending
+            },
+            waiting_on: u32::try_from(planned.waits_for.len()).unwrap_or(u32::MAX),
+        })
+        .collect();
+    let ready = inserting::insert(conn, flows, build, (adoption.plan(), 0), &new).await?;
+    let writers = plan.writers.iter().map(|(path, task)| (path.as_str(), ids[*task]));
+    inserting::keep_writers(conn, adoption.plan(), writers).await?;
+    Ok(ready)
 }
 
 pub(super) async fn settle(

@@ -19,10 +19,9 @@ use super::{
     *,
 };
 use crate::domain::{
-    attempt::{self, FailureKind, OutputFile},
-    brief::OnTaskFailure,
+    attempt::{self, OutputFile},
+    dependency::OnLoss,
     event::TaskRef,
-    retry::Verdict,
     settle::{Dependent, Progress, Settlement},
     task,
 };
@@ -80,13 +79,13 @@ pub(super) async fn settle_all(db: &Db, ended: &[Ended]) -> Result<Vec<Result<()
 
 /// A task whose attempt runs.
 #[derive(Debug, Clone)]
-struct Running {
+pub(super) struct Running {
     build: BuildId,
-    named: TaskRef,
-    attempt: u32,
+    pub named: TaskRef,
+    pub attempt: u32,
     lapsed: bool,
-    failures: u32,
-    crashes: u32,
+    pub failures: u32,
+    pub crashes: u32,
 }
 
 struct Batch<'a> {
@@ -236,17 +235,17 @@ impl<'a> Batch<'a> {
                 self.fenced[index] = true;
                 continue;
             }
-            settle_loss(conn, flows, build, &running, ended, rang).await?;
+            losing::settle(conn, flows, build, &running, ended, rang).await?;
         }
         Ok(())
     }
 }
 
-fn read_ref(row: &PgRow) -> Result<TaskRef, Error> {
+pub(super) fn read_ref(row: &PgRow) -> Result<TaskRef, Error> {
     Ok(TaskRef { id: row.word("id")?, name: row.try_get("name")? })
 }
 
-fn progress(build: &Locked, running: &Running) -> Progress {
+pub(super) fn progress(build: &Locked, running: &Running) -> Progress {
     Progress {
         build: build.state,
         on_task_failure: build.on_task_failure,
@@ -256,13 +255,13 @@ fn progress(build: &Locked, running: &Running) -> Progress {
         failures: running.failures,
         crashes: running.crashes,
         dependents: Vec::new(),
-        downstream: Vec::new(),
         others: Vec::new(),
+        added: None,
     }
 }
 
 /// Takes over how a build stands after a settlement.
-fn move_on(build: &mut Locked, settlement: &Settlement) {
+pub(super) fn move_on(build: &mut Locked, settlement: &Settlement) {
     build.state = settlement.build;
     build.stop.clone_from(&settlement.stop);
     build.tally = settlement.tally;
@@ -270,13 +269,15 @@ fn move_on(build: &mut Locked, settlement: &Settlement) {
 
 /// Who waits for the tasks of a batch, as they stand in the midst of it.
 #[derive(Default)]
-struct Dependents {
-    by_target: HashMap<TaskId, Vec<TaskId>>,
+pub(super) struct Dependents {
+    by_target: HashMap<TaskId, Vec<(TaskId, OnLoss)>>,
     tasks: HashMap<TaskId, Waiting>,
 }
 
 struct Waiting {
-    dependent: Dependent,
+    task: TaskRef,
+    state: task::State,
+    waiting_on: u32,
     build: BuildId,
     cost: u32,
     priority: i16,
@@ -287,45 +288,66 @@ struct Waiting {
 
 impl Dependents {
     async fn read(conn: &mut PgConnection, on: &[TaskId]) -> Result<Self, Error> {
-        let rows =
-            sqlx::query(include_str!("sql/dependents.sql")).bind(texts(on)).fetch_all(conn).await?;
         let mut read = Self::default();
-        for row in &rows {
+        let query = sqlx::query(include_str!("sql/dependents.sql")).bind(texts(on));
+        read.extend(&query.fetch_all(conn).await?)?;
+        Ok(read)
+    }
+
+    /// Takes dependencies in, with the tasks that wait as they stand in the record.
+    pub(super) fn extend(&mut self, rows: &[PgRow]) -> Result<(), Error> {
+        for row in rows {
             let task = read_ref(row)?;
-            read.by_target.entry(row.word("on_task_id")?).or_default().push(task.id);
-            if !read.tasks.contains_key(&task.id) {
-                let (state, waiting_on) = (row.word("state")?, row.count("waiting_on")?);
+            let on_loss = row.word("on_loss")?;
+            self.by_target.entry(row.word("on_task_id")?).or_default().push((task.id, on_loss));
+            if !self.tasks.contains_key(&task.id) {
                 let waiting = Waiting {
+                    state: row.word("state")?,
+                    waiting_on: row.count("waiting_on")?,
                     build: row.word("build_id")?,
                     cost: row.count("cost")?,
                     priority: row.try_get("priority")?,
                     place: row.try_get("place")?,
                     advanced_by: 0,
                     released: false,
-                    dependent: Dependent { task, state, waiting_on },
+                    task,
                 };
-                read.tasks.insert(waiting.dependent.task.id, waiting);
+                self.tasks.insert(waiting.task.id, waiting);
             }
         }
-        Ok(read)
+        Ok(())
     }
 
     fn of(&self, target: TaskId) -> Vec<Dependent> {
-        let ids = self.by_target.get(&target).map(Vec::as_slice).unwrap_or_default();
-        ids.iter().filter_map(|id| Some(self.tasks.get(id)?.dependent.clone())).collect()
+        let edges = self.by_target.get(&target).map(Vec::as_slice).unwrap_or_default();
+        edges.iter().filter_map(|edge| self.dependent(target, *edge)).collect()
     }
 
-    fn advance(&mut self, settlement: &Settlement) {
+    /// All that were read.
+    pub(super) fn all(&self) -> Vec<Dependent> {
+        self.by_target
+            .iter()
+            .flat_map(|(on, edges)| edges.iter().filter_map(|edge| self.dependent(*on, *edge)))
+            .collect()
+    }
+
+    fn dependent(&self, on: TaskId, (id, on_loss): (TaskId, OnLoss)) -> Option<Dependent> {
+        let Waiting { task, state, waiting_on, .. } = self.tasks.get(&id)?;
+        let task = task.clone();
+        Some(Dependent { on, task, state: *state, waiting_on: *waiting_on, on_loss })
+    }
+
+    pub(super) fn advance(&mut self, settlement: &Settlement) {
         for id in &settlement.advanced {
             if let Some(waiting) = self.tasks.get_mut(id) {
                 waiting.advanced_by += 1;
-                waiting.dependent.waiting_on = waiting.dependent.waiting_on.saturating_sub(1);
+                waiting.waiting_on = waiting.waiting_on.saturating_sub(1);
             }
         }
         for id in &settlement.released {
             if let Some(waiting) = self.tasks.get_mut(id) {
                 waiting.released = true;
-                waiting.dependent.state = task::State::Ready;
+                waiting.state = task::State::Ready;
             }
         }
     }
@@ -389,7 +411,7 @@ impl Successes {
 }
 
 /// Writes that dependents wait for fewer tasks, and gives those a rank that wait for none.
-async fn advance(
+pub(super) async fn advance(
     conn: &mut PgConnection,
     flows: &Flows,
     builds: &BTreeMap<BuildId, Locked>,
@@ -414,7 +436,7 @@ async fn advance(
         .collect();
     let (mut ids, mut by, mut stand) = (Vec::new(), Vec::new(), Vec::new());
     for waiting in advanced {
-        ids.push(waiting.dependent.task.id.to_string());
+        ids.push(waiting.task.id.to_string());
         by.push(int(waiting.advanced_by));
         let flow = builds.get(&waiting.build).map(Locked::flow).filter(|_| waiting.released);
         stand.push(flow.and_then(|flow| ranks.get_mut(&flow)?.next()));
@@ -451,56 +473,6 @@ pub(super) async fn release(
     Ok(tasks.iter().map(|(id, _)| Job::Task(*id)).collect())
 }
 
-/// Settles an attempt that was not a success.
-async fn settle_loss(
-    conn: &mut PgConnection,
-    flows: &Flows,
-    build: &mut Locked,
-    running: &Running,
-    ended: &Ended,
-    rang: &mut Rang,
-) -> Result<(), Error> {
-    let id = running.named.id;
-    let mut progress = progress(build, running);
-    if let Outcome::Failed(failure) = &ended.outcome
-        && gives_up(running, failure, ended)
-    {
-        let (sql, found) = match build.on_task_failure {
-            OnTaskFailure::Continue => {
-                (include_str!("sql/downstream.sql"), &mut progress.downstream)
-            }
-            OnTaskFailure::FailFast => (include_str!("sql/others.sql"), &mut progress.others),
-        };
-        let rows = sqlx::query(sql).bind(id.to_string()).fetch_all(&mut *conn).await?;
-        *found = rows.iter().map(read_ref).collect::<Result<_, _>>()?;
-    }
-    let settlement = progress.settle(ended.outcome.clone(), &ended.policy, ended.jitter)?;
-    move_on(build, &settlement);
-    write_loss(conn, id, running.attempt, &settlement).await?;
-    end_tasks(conn, &settlement.skipped, task::State::Skipped).await?;
-    end_tasks(conn, &settlement.cancelled, task::State::Cancelled).await?;
-    let mut logs = [(&mut *build, settlement.events.as_slice())];
-    rang.claimable.extend(events::append_each(conn, flows, &mut logs).await?);
-    lock::save(conn, std::iter::once(&*build)).await?;
-    if settlement.due_in == Some(Duration::ZERO) {
-        rang.claimable.push(Job::Task(id));
-    }
-    if !settlement.cancelled.is_empty() {
-        rang.recalled.push(build.id);
-    }
-    Ok(())
-}
-
-/// Whether the domain will ask for those who depend on the task; asks the same law as it does.
-fn gives_up(running: &Running, failure: &Failure, ended: &Ended) -> bool {
-    let (failures, crashes) = match failure.kind {
-        FailureKind::Lost => (0, 1),
-        FailureKind::Transient | FailureKind::Permanent => (1, 0),
-    };
-    let (failures, crashes) = (running.failures + failures, running.crashes + crashes);
-    ended.policy.judge(failure.kind, failures, crashes, ended.jitter) == Verdict::GiveUp
-}
-
 /// Keeps files by path, and counts the paths that their builds did not have before.
 async fn keep_files(
     conn: &mut PgConnection,
@@ -535,78 +507,5 @@ async fn keep_files(
             build.tally.files += 1;
         }
     }
-    Ok(())
-}
-
-async fn write_loss(
-    conn: &mut PgConnection,
-    id: TaskId,
-    attempt: u32,
-    settlement: &Settlement,
-) -> Result<(), Error> {
-    let failure = settlement.failure.as_ref().map(document).transpose()?;
-    let written = sqlx::query(include_str!("sql/settle_task.sql"))
-        .bind(id.to_string())
-        .bind(int(attempt))
-        .bind(settlement.task.as_str())
-        .bind(settlement.due_in.map(secs))
-        .bind(int(settlement.failures))
-        .bind(int(settlement.crashes))
-        .bind(&failure)
-        .bind(settlement.task.is_final())
-        .execute(&mut *conn)
-        .await?
-        .rows_affected();
-    if written == 0 {
-        return Err(Error::Fenced);
-    }
-    sqlx::query(
-        "update task_attempts
-            set state = $3, failure = $4::json, settled_at = clock_timestamp()
-          where task_id = $1 and number = $2 and state = 'running'",
-    )
-    .bind(id.to_string())
-    .bind(int(attempt))
-    .bind(settlement.attempt.as_str())
-    .bind(failure)
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Ends tasks that are not final, and with them the attempts that run.
-async fn end_tasks(
-    conn: &mut PgConnection,
-    ids: &[TaskId],
-    state: task::State,
-) -> Result<(), Error> {
-    if ids.is_empty() {
-        return Ok(());
-    }
-    let ids = texts(ids);
-    sqlx::query(
-        "update tasks
-            set state = $2, due_at = null, parked_on = null, holder = null, leased_until = null,
-                settled_at = clock_timestamp()
-          where id = any($1)",
-    )
-    .bind(&ids)
-    .bind(state.as_str())
-    .execute(&mut *conn)
-    .await?;
-    end_running(conn, &ids).await
-}
-
-/// Cancels the attempts that run at any of these tasks.
-pub(super) async fn end_running(conn: &mut PgConnection, tasks: &[String]) -> Result<(), Error> {
-    sqlx::query(
-        "update task_attempts
-            set state = $2, settled_at = clock_timestamp()
-          where task_id = any($1) and state = 'running'",
-    )
-    .bind(tasks)
-    .bind(attempt::State::Running.on(attempt::Trigger::Cancelled)?.as_str())
-    .execute(conn)
-    .await?;
     Ok(())
 }

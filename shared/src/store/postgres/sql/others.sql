@@ -1,4 +1,7 @@
-select t.id, t.name
+select t.id, t.name, t.state,
+       exists (
+         select 1 from dependencies d where d.task_id = t.id and d.on_loss = 'always_run'
+       ) as cleans_up
   from tasks t
  where t.plan_id = (select plan_id from tasks where id = $1)
    and t.id <> $1

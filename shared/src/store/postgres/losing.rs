@@ -1,0 +1,180 @@
+//! What follows when an attempt at a task did not succeed, and what is lost with the task if it was
+//! the last.
+
+use std::collections::BTreeMap;
+
+use sqlx::{PgConnection, Row};
+
+use super::{
+    lock::Locked,
+    queueing::Flows,
+    rows::{Columns, document, int, texts},
+    settling::{self, Dependents, Rang, Running, read_ref},
+    *,
+};
+use crate::domain::{
+    attempt::{self, FailureKind},
+    retry::Verdict,
+    settle::{Open, Progress, Settlement, halts},
+    task,
+};
+
+/// Settles an attempt that was not a success.
+pub(super) async fn settle(
+    conn: &mut PgConnection,
+    flows: &Flows,
+    build: &mut Locked,
+    running: &Running,
+    ended: &Ended,
+    rang: &mut Rang,
+) -> Result<(), Error> {
+    let mut progress = settling::progress(build, running);
+    let mut dependents = Dependents::default();
+    if let Outcome::Failed(failure) = &ended.outcome
+        && gives_up(running, failure, ended)
+    {
+        dependents = read(conn, &mut progress, true).await?;
+    }
+    let settlement = progress.settle(ended.outcome.clone(), &ended.policy, ended.jitter)?;
+    let id = running.named.id;
+    write_task(conn, id, running.attempt, &settlement).await?;
+    if settlement.due_in == Some(Duration::ZERO) {
+        rang.claimable.push(Job::Task(id));
+    }
+    write_rest(conn, flows, build, &mut dependents, settlement, rang).await
+}
+
+/// Reads who waits for a task that may be lost, and all that is open if its build stops then.
+pub(super) async fn read(
+    conn: &mut PgConnection,
+    progress: &mut Progress,
+    failed: bool,
+) -> Result<Dependents, Error> {
+    let id = progress.task.id.to_string();
+    let mut dependents = Dependents::default();
+    let query = sqlx::query(include_str!("sql/lost_with.sql")).bind(&id);
+    dependents.extend(&query.fetch_all(&mut *conn).await?)?;
+    progress.dependents = dependents.all();
+    if halts(progress.on_task_failure, failed, &progress.dependents) {
+        let query = sqlx::query(include_str!("sql/clean_up.sql")).bind(&id);
+        dependents.extend(&query.fetch_all(&mut *conn).await?)?;
+        progress.dependents = dependents.all();
+        let rows = sqlx::query(include_str!("sql/others.sql")).bind(&id).fetch_all(conn).await?;
+        for row in &rows {
+            progress.others.push(Open {
+                task: read_ref(row)?,
+                state: row.word("state")?,
+                cleans_up: row.try_get("cleans_up")?,
+            });
+        }
+    }
+    Ok(dependents)
+}
+
+/// Writes what a settlement says of others than the task itself, and of the build.
+pub(super) async fn write_rest(
+    conn: &mut PgConnection,
+    flows: &Flows,
+    build: &mut Locked,
+    dependents: &mut Dependents,
+    settlement: Settlement,
+    rang: &mut Rang,
+) -> Result<(), Error> {
+    settling::move_on(build, &settlement);
+    dependents.advance(&settlement);
+    end_tasks(conn, &settlement.skipped, task::State::Skipped).await?;
+    end_tasks(conn, &settlement.cancelled, task::State::Cancelled).await?;
+    let mut logs = [(&mut *build, settlement.events.as_slice())];
+    rang.claimable.extend(events::append_each(conn, flows, &mut logs).await?);
+    lock::save(conn, std::iter::once(&*build)).await?;
+    let builds = BTreeMap::from([(build.id, build.clone())]);
+    settling::advance(conn, flows, &builds, dependents).await?;
+    rang.claimable.extend(settlement.released.iter().copied().map(Job::Task));
+    if !settlement.cancelled.is_empty() {
+        rang.recalled.push(build.id);
+    }
+    Ok(())
+}
+
+/// Whether the domain will ask for those who depend on the task; asks the same law as it does.
+fn gives_up(running: &Running, failure: &Failure, ended: &Ended) -> bool {
+    let (failures, crashes) = match failure.kind {
+        FailureKind::Lost => (0, 1),
+        FailureKind::Transient | FailureKind::Permanent => (1, 0),
+    };
+    let (failures, crashes) = (running.failures + failures, running.crashes + crashes);
+    ended.policy.judge(failure.kind, failures, crashes, ended.jitter) == Verdict::GiveUp
+}
+
+async fn write_task(
+    conn: &mut PgConnection,
+    id: TaskId,
+    attempt: u32,
+    settlement: &Settlement,
+) -> Result<(), Error> {
+    let failure = settlement.failure.as_ref().map(document).transpose()?;
+    let written = sqlx::query(include_str!("sql/settle_task.sql"))
+        .bind(id.to_string())
+        .bind(int(attempt))
+        .bind(settlement.task.as_str())
+        .bind(settlement.due_in.map(secs))
+        .bind(int(settlement.failures))
+        .bind(int(settlement.crashes))
+        .bind(&failure)
+        .bind(settlement.task.is_final())
+        .execute(&mut *conn)
+        .await?
+        .rows_affected();
+    if written == 0 {
+        return Err(Error::Fenced);
+    }
+    sqlx::query(
+        "update task_attempts
+            set state = $3, failure = $4::json, settled_at = clock_timestamp()
+          where task_id = $1 and number = $2 and state = 'running'",
+    )
+    .bind(id.to_string())
+    .bind(int(attempt))
+    .bind(settlement.attempt.as_str())
+    .bind(failure)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends tasks that are not final, and with them the attempts that run.
+pub(super) async fn end_tasks(
+    conn: &mut PgConnection,
+    ids: &[TaskId],
+    state: task::State,
+) -> Result<(), Error> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let ids = texts(ids);
+    sqlx::query(
+        "update tasks
+            set state = $2, due_at = null, parked_on = null, holder = null, leased_until = null,
+                settled_at = clock_timestamp()
+          where id = any($1)",
+    )
+    .bind(&ids)
+    .bind(state.as_str())
+    .execute(&mut *conn)
+    .await?;
+    end_running(conn, &ids).await
+}
+
+/// Cancels the attempts that run at any of these tasks.
+pub(super) async fn end_running(conn: &mut PgConnection, tasks: &[String]) -> Result<(), Error> {
+    sqlx::query(
+        "update task_attempts
+            set state = $2, settled_at = clock_timestamp()
+          where task_id = any($1) and state = 'running'",
+    )
+    .bind(tasks)
+    .bind(attempt::State::Running.on(attempt::Trigger::Cancelled)?.as_str())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
