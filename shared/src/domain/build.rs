@@ -122,6 +122,15 @@ pub struct Stop {
 }
 
 impl Stop {
+    /// A build ran out of time: the one its brief gave, or the one its plan has.
+    pub fn overdue(by_brief: bool) -> Self {
+        if by_brief {
+            Self::new("deadline_passed", "the build did not end before its deadline")
+        } else {
+            Self::new("plan_timeout", "the tasks of the plan took longer than they may together")
+        }
+    }
+
     pub fn new(code: &str, message: impl Into<String>) -> Self {
         Self { code: code.to_owned(), message: message.into() }
     }

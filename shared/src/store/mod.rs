@@ -16,6 +16,7 @@ pub mod conformance;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use serde_json::Value;
 
 use crate::{
     domain::{
@@ -25,8 +26,9 @@ use crate::{
         event::Event,
         id::{BuildId, DeliveryId, HolderId, PlanId, TaskId},
         limit::{Gate, Limit},
-        plan::Plan,
+        plan::{DraftTask, Plan},
         retry::{Jitter, Policy},
+        settle::ByHand,
     },
     job::{Job, Lane},
 };
@@ -159,8 +161,9 @@ pub trait Store: Send + Sync + 'static {
     /// Keeps the plan and all its tasks, settles the planning attempt as a success. With
     /// `Adoption::AtOnce` tasks without dependencies become `ready` and the build executes; with
     /// `Adoption::OnApproval` all tasks stay `pending`, the plan is proposed and the build waits until
-    /// `within` has passed. Events: `plan_warning` if the plan was straightened, then
-    /// `plan_generated`.
+    /// `within` has passed. When it takes effect, and the brief gives no deadline, the build has
+    /// `plan.timeout` from then. Events: `plan_warning` if the plan was straightened, another if
+    /// tasks were ordered because of a path, then `plan_generated`.
     async fn adopt_plan(
         &self,
         claim: &BuildClaim,
@@ -211,6 +214,42 @@ pub trait Store: Send + Sync + 'static {
         jitter: Jitter,
     ) -> Result<(), Error>;
 
+    // Plans in motion; see `domain/plan/growing.rs`, `domain/settle/` and `domain/plan/forking.rs`.
+
+    /// Adds tasks to a build that executes, after those it has. Events: `tasks_added`, then
+    /// `task_skipped` for each that waits for what is lost. Answers with the new tasks. `Conflict`s:
+    /// `build_is_final`, `build_not_executing`, and `tasks_refused` if `growing::grow` refuses. A
+    /// task adds tasks with its `Output`; if those are refused, its attempt fails for good with that
+    /// code.
+    async fn add_tasks(&self, build: BuildId, tasks: &[DraftTask]) -> Result<Vec<Task>, Error>;
+
+    /// Takes a task out of its build: a running attempt loses its lease, and whoever waits for it
+    /// goes by their dependencies. Asked again, it answers with the task as it is. Any other task
+    /// that is final: `Conflict` with code `task_is_final`.
+    async fn end_task(&self, id: TaskId, how: ByHand, reason: &str) -> Result<Task, Error>;
+
+    /// Gives one lost task another go, and whatever was lost because of it alone. Opens the build if
+    /// it has ended; its deadline is counted anew then. Events: `build_retried` if so, and
+    /// `task_retried`. `Conflict` with code `task_not_retryable` if `Revival::decide` refuses, or if
+    /// its plan is not the one that runs.
+    async fn retry_task(&self, id: TaskId) -> Result<Task, Error>;
+
+    /// Begins another build in the middle of the one the task is of, with the same brief, and with
+    /// another `input` for the task if one is given. See `forking::fork` for what is taken over;
+    /// attempts are not. Events go where those of the other build go. First event: `build_forked`.
+    /// `Conflict` with code `plan_not_adopted` if the task's plan never took effect.
+    async fn fork(&self, task: TaskId, input: Option<&Value>) -> Result<Build, Error>;
+
+    /// How long until all open tasks of a build are done: `estimate::remaining` over what the newest
+    /// successes of the fleet took. `None` unless the build executes. Costs a reading of all that is
+    /// open in the build.
+    async fn remaining(&self, build: BuildId) -> Result<Option<Duration>, Error>;
+
+    /// What a task waits for, with references to what that made, in the order of the plan: at most
+    /// `PREREQUISITES_MAX` of them, and of each at most `MADE_MAX` files. Contents are read with
+    /// `file`.
+    async fn prerequisites(&self, task: TaskId) -> Result<Vec<Prerequisite>, Error>;
+
     // Leases.
 
     /// Keeps what one holds for another `lease` from now. Answers with those that one holds no
@@ -239,7 +278,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Ends what waited too long: proposed plans past their time are rejected with the stop code
     /// `plan_not_approved` (S2-57: "Plan not approved within timeout period"), and builds past their
-    /// deadline fail with `deadline_passed`, their open tasks cancelled (events `task_cancelled`,
+    /// deadline fail with `deadline_passed`, or with `plan_timeout` if the brief gave none and it is
+    /// their plan's timeout that has passed, their open tasks cancelled (events `task_cancelled`,
     /// `build_failed`). Answers with how many builds it ended; at most `limit`.
     async fn end_overdue(&self, limit: u32) -> Result<u32, Error>;
 

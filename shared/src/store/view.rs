@@ -39,6 +39,8 @@ pub struct Build {
     pub open_tasks: [u32; 3],
     /// The earliest phase that has a task in one of these states.
     pub open_phase: Option<task::Phase>,
+    /// The task of another build in whose middle this one began.
+    pub forked_from: Option<TaskId>,
     /// Seconds that the plan estimates; `None` before there is a plan.
     pub estimated_secs: Option<u32>,
     pub webhook: Option<BuildWebhook>,
@@ -159,6 +161,21 @@ pub struct Task {
     pub settled_at: Option<At>,
 }
 
+/// A task that another waits for, with what it made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prerequisite {
+    pub task: TaskId,
+    pub key: String,
+    pub state: task::State,
+    /// Of the paths that it may write those whose newest content is its own, by path.
+    pub made: Vec<FileView>,
+}
+
+/// How many prerequisites of one task are told of.
+pub const PREREQUISITES_MAX: u32 = 1000;
+/// How many files of one prerequisite are told of.
+pub const MADE_MAX: u32 = 100;
+
 /// The right to make one attempt at a task, with all that the attempt needs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskClaim {
@@ -177,6 +194,9 @@ pub struct TaskClaim {
     pub spec: Arc<Value>,
     /// How many slots it takes.
     pub cost: u32,
+    /// What it waited for. Empty as the store gives it; the worker reads them for a runner that wants
+    /// them.
+    pub prerequisites: Vec<Prerequisite>,
 }
 
 impl TaskClaim {

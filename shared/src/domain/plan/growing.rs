@@ -30,6 +30,18 @@ pub struct Surroundings {
     pub writers: Vec<(String, Neighbour)>,
 }
 
+impl Surroundings {
+    /// The same, once a task has completed.
+    #[must_use]
+    pub fn once_completed(mut self, id: TaskId) -> Self {
+        let writers = self.writers.iter_mut().map(|(_, neighbour)| neighbour);
+        for neighbour in self.named.iter_mut().chain(writers).filter(|one| one.id == id) {
+            neighbour.state = task::State::Completed;
+        }
+        self
+    }
+}
+
 /// A task that is there already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Neighbour {

@@ -10,7 +10,7 @@ pub mod graph;
 pub mod growing;
 mod paths;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -120,6 +120,9 @@ pub struct Plan {
     pub ordered: Vec<OrderedWrites>,
     /// Who writes each path last, by path.
     pub writers: Vec<(String, usize)>,
+    /// How long its tasks may take together, from when it takes effect. Only for a build whose brief
+    /// gives no deadline.
+    pub timeout: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -265,6 +268,7 @@ impl Draft {
             straightened,
             ordered,
             writers,
+            timeout: None,
         })
     }
 }

@@ -136,6 +136,7 @@ fn read(row: &PgRow) -> Result<Build, Error> {
         state: row.word("state")?,
         plan: row.word_if("plan_id")?,
         stop,
+        forked_from: row.word_if("forked_from")?,
         tally: row.tally()?,
         open_tasks: [
             row.count("open_pending")?,

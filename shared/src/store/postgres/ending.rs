@@ -139,25 +139,24 @@ async fn end_one(db: &Db, id: BuildId, plan: Option<PlanId>) -> Result<bool, Err
     let Some(mut build) = lock::build(&mut tx, id).await? else { return Ok(false) };
     let overdue = match plan {
         Some(plan) => sqlx::query(
-            "select 1 from plans
+            "select true as by_brief from plans
               where id = $1 and state = 'proposed' and approve_until <= clock_timestamp()",
         )
         .bind(plan.to_string()),
         None => sqlx::query(
-            "select 1 from builds
+            "select coalesce(brief ->> 'deadline_secs', '') <> '' as by_brief
+               from builds
               where id = $1 and settled_at is null and deadline_at <= clock_timestamp()",
         )
         .bind(id.to_string()),
     };
-    if overdue.fetch_optional(&mut *tx).await?.is_none() {
-        return Ok(false);
-    }
+    let Some(row) = overdue.fetch_optional(&mut *tx).await? else { return Ok(false) };
     let entered = if let Some(plan) = plan {
         // The wording is that of the requirements (S2-57).
         let stop = Stop::new("plan_not_approved", "Plan not approved within timeout period");
         reject_locked(&mut tx, &db.flows, &mut build, plan, &stop).await?
     } else {
-        let stop = Stop::new("deadline_passed", "the build took longer than its deadline allowed");
+        let stop = Stop::overdue(row.try_get("by_brief")?);
         let open = end(&mut tx, &mut build, build::Trigger::DeadlinePassed, &stop).await?;
         let mut told: Vec<_> = open.iter().map(Event::task_cancelled).collect();
         told.push(Event::build_failed(&stop, build.tally));

@@ -49,6 +49,31 @@ pub(super) async fn contents(pool: &PgPool, build: BuildId) -> Result<Vec<FileCo
         .collect()
 }
 
+/// What a task waits for, with references to what that made.
+pub(super) async fn prerequisites(pool: &PgPool, task: TaskId) -> Result<Vec<Prerequisite>, Error> {
+    let rows = sqlx::query(include_str!("sql/prerequisites.sql"))
+        .bind(task.to_string())
+        .bind(i64::from(PREREQUISITES_MAX))
+        .bind(i64::from(MADE_MAX))
+        .fetch_all(pool)
+        .await?;
+    if rows.is_empty() {
+        tasks::view(&mut *pool.acquire().await?, task).await?;
+    }
+    let mut all: Vec<Prerequisite> = Vec::new();
+    for row in &rows {
+        let on = row.word("on_task_id")?;
+        if all.last().is_none_or(|last| last.task != on) {
+            let (key, state) = (row.try_get("key")?, row.word("state")?);
+            all.push(Prerequisite { task: on, key, state, made: Vec::new() });
+        }
+        if let (Some(last), Some(_)) = (all.last_mut(), row.try_get::<Option<&str>, _>("path")?) {
+            last.made.push(read(row)?);
+        }
+    }
+    Ok(all)
+}
+
 fn read(row: &PgRow) -> Result<FileView, Error> {
     Ok(FileView {
         path: row.try_get("path")?,

@@ -66,6 +66,16 @@ pub(super) async fn build(conn: &mut PgConnection, id: BuildId) -> Result<Option
     Ok(builds(conn, &[id], Contended::Wait).await?.remove(&id))
 }
 
+/// The build of a task.
+pub(super) async fn build_of(conn: &mut PgConnection, task: TaskId) -> Result<Locked, Error> {
+    let row = sqlx::query("select build_id from tasks where id = $1")
+        .bind(task.to_string())
+        .fetch_optional(&mut *conn)
+        .await?
+        .ok_or_else(|| Error::not_found(task))?;
+    build(conn, row.word("build_id")?).await?.ok_or_else(|| Error::not_found(task))
+}
+
 /// Those that are known, and not locked by others if these are to be skipped.
 pub(super) async fn builds(
     conn: &mut PgConnection,

@@ -14,12 +14,13 @@ use super::{
 };
 use crate::domain::{
     attempt::{self, FailureKind},
+    event::TaskRef,
     retry::Verdict,
     settle::{Open, Progress, Settlement, halts},
     task,
 };
 
-/// Settles an attempt that was not a success.
+/// Settles an attempt that was not a success; answers with the tasks that are lost with its own.
 pub(super) async fn settle(
     conn: &mut PgConnection,
     flows: &Flows,
@@ -27,7 +28,7 @@ pub(super) async fn settle(
     running: &Running,
     ended: &Ended,
     rang: &mut Rang,
-) -> Result<(), Error> {
+) -> Result<Vec<TaskId>, Error> {
     let mut progress = settling::progress(build, running);
     let mut dependents = Dependents::default();
     if let Outcome::Failed(failure) = &ended.outcome
@@ -41,7 +42,63 @@ pub(super) async fn settle(
     if settlement.due_in == Some(Duration::ZERO) {
         rang.claimable.push(Job::Task(id));
     }
-    write_rest(conn, flows, build, &mut dependents, settlement, rang).await
+    let lost = [settlement.skipped.as_slice(), &settlement.cancelled].concat();
+    write_rest(conn, flows, build, &mut dependents, settlement, rang).await?;
+    Ok(lost)
+}
+
+/// A person takes a task out.
+pub(super) async fn end_by_hand(
+    db: &Db,
+    id: TaskId,
+    how: ByHand,
+    reason: &str,
+) -> Result<Task, Error> {
+    let mut tx = db.pool.begin().await?;
+    let mut build = lock::build_of(&mut tx, id).await?;
+    let task = tasks::view(&mut tx, id).await?;
+    let ended = match how {
+        ByHand::Cancel => task::State::Cancelled,
+        ByHand::Skip => task::State::Skipped,
+    };
+    if task.state == ended {
+        return Ok(task);
+    }
+    if task.state.is_final() {
+        let reason = format!("the task is {} already", task.state);
+        return Err(Error::conflict("task_is_final", reason));
+    }
+    growing::running_plan(&build)?;
+    let mut progress = Progress {
+        build: build.state,
+        on_task_failure: build.on_task_failure,
+        tally: build.tally,
+        task: TaskRef { id, name: task.name },
+        attempt: task.attempt,
+        failures: task.failures,
+        crashes: task.crashes,
+        dependents: Vec::new(),
+        others: Vec::new(),
+        added: None,
+    };
+    let mut dependents = read(&mut tx, &mut progress, false).await?;
+    let settlement = progress.end_by_hand(task.state, how, reason)?;
+    end_tasks(&mut tx, &[id], settlement.task).await?;
+    sqlx::query("update tasks set failure = $2::json where id = $1")
+        .bind(id.to_string())
+        .bind(settlement.failure.as_ref().map(document).transpose()?)
+        .execute(&mut *tx)
+        .await?;
+    let mut rang = Rang::default();
+    write_rest(&mut tx, &db.flows, &mut build, &mut dependents, settlement, &mut rang).await?;
+    if claiming::is_parked(&mut tx, Lane::Tasks).await? {
+        rang.claimable.push(Job::Task(id));
+    }
+    let view = tasks::view(&mut tx, id).await?;
+    tx.commit().await?;
+    db.bell.ring(rang.claimable);
+    db.bell.recall(build.id);
+    Ok(view)
 }
 
 /// Reads who waits for a task that may be lost, and all that is open if its build stops then.

@@ -15,6 +15,10 @@ mod settling;
 mod losing;
 mod ending;
 mod retrying;
+mod growing;
+mod reviving;
+mod forking;
+mod estimating;
 mod leases;
 mod events;
 mod files;
@@ -259,7 +263,7 @@ impl Store for Postgres {
     }
 
     async fn task(&self, id: TaskId) -> Result<Task, Error> {
-        tasks::view(&self.db.pool, id).await
+        tasks::view(&mut *self.db.pool.acquire().await?, id).await
     }
 
     async fn task_attempts(&self, id: TaskId) -> Result<Vec<AttemptView>, Error> {
@@ -280,6 +284,30 @@ impl Store for Postgres {
         let Job::Task(task) = fence.job else { return Err(Error::Fenced) };
         let held = leases::Held::by_claim(fence.attempt);
         self.desk.settle(Ended { task, held, outcome, policy: *policy, jitter }).await
+    }
+
+    async fn add_tasks(&self, build: BuildId, tasks: &[DraftTask]) -> Result<Vec<Task>, Error> {
+        again(|| growing::add(&self.db, build, tasks)).await.map(|done| self.rings(done))
+    }
+
+    async fn end_task(&self, id: TaskId, how: ByHand, reason: &str) -> Result<Task, Error> {
+        again(|| losing::end_by_hand(&self.db, id, how, reason)).await
+    }
+
+    async fn retry_task(&self, id: TaskId) -> Result<Task, Error> {
+        again(|| reviving::retry(&self.db, id)).await.map(|done| self.rings(done))
+    }
+
+    async fn fork(&self, task: TaskId, input: Option<&Value>) -> Result<Build, Error> {
+        again(|| forking::fork(&self.db, task, input)).await.map(|done| self.rings(done))
+    }
+
+    async fn remaining(&self, build: BuildId) -> Result<Option<Duration>, Error> {
+        estimating::remaining(&self.db.pool, build).await
+    }
+
+    async fn prerequisites(&self, task: TaskId) -> Result<Vec<Prerequisite>, Error> {
+        files::prerequisites(&self.db.pool, task).await
     }
 
     async fn extend(

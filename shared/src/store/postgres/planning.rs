@@ -98,13 +98,15 @@ pub(super) async fn adopt(
         .bind(int(plan.estimated_secs))
         .bind(document(&plan.straightened)?)
         .bind(within.map(secs))
+        .bind(plan.timeout.map(|timeout| i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX)))
         .execute(&mut *tx)
         .await?;
     let mut ready =
         insert_tasks(&mut tx, &db.flows, &build, (plan, adoption), claim.brief.on_loss).await?;
     sqlx::query(
         "update builds
-            set state = $3, plan_id = $4, holder = null, leased_until = null, tasks = $5
+            set state = $3, plan_id = $4, holder = null, leased_until = null, tasks = $5,
+                deadline_at = coalesce(deadline_at, clock_timestamp() + make_interval(secs => $6))
           where id = $1 and attempt = $2 and state = 'planning'",
     )
     .bind(build.id.to_string())
@@ -112,6 +114,7 @@ pub(super) async fn adopt(
     .bind(build.state.on(trigger)?.as_str())
     .bind(adoption.plan().to_string())
     .bind(int(u32::try_from(plan.tasks.len()).unwrap_or(u32::MAX)))
+    .bind(plan.timeout.filter(|_| within.is_none()).map(secs))
     .execute(&mut *tx)
     .await?;
     let succeeded = attempt::State::Running.on(attempt::Trigger::Success)?;

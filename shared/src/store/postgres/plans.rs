@@ -76,7 +76,14 @@ pub(super) async fn approve(db: &Db, id: PlanId) -> Result<(Build, Vec<Job>), Er
         .bind(plan::State::Proposed.on(plan::Trigger::Approved)?.as_str())
         .execute(&mut *tx)
         .await?;
-    sqlx::query("update builds set state = $2 where id = $1")
+    sqlx::query(
+        "update builds b
+            set state = $2,
+                deadline_at = coalesce(
+                  deadline_at, clock_timestamp() + make_interval(secs => p.timeout_secs))
+           from plans p
+          where b.id = $1 and p.id = b.plan_id",
+    )
         .bind(build.id.to_string())
         .bind(build.state.on(build::Trigger::PlanApproved)?.as_str())
         .execute(&mut *tx)

@@ -19,9 +19,10 @@ use super::{
     *,
 };
 use crate::domain::{
-    attempt::{self, OutputFile},
+    attempt::{self, Output, OutputFile},
     dependency::OnLoss,
     event::TaskRef,
+    plan::growing::Added,
     settle::{Dependent, Progress, Settlement},
     task,
 };
@@ -80,7 +81,7 @@ pub(super) async fn settle_all(db: &Db, ended: &[Ended]) -> Result<Vec<Result<()
 /// A task whose attempt runs.
 #[derive(Debug, Clone)]
 pub(super) struct Running {
-    build: BuildId,
+    pub build: BuildId,
     pub named: TaskRef,
     pub attempt: u32,
     lapsed: bool,
@@ -187,6 +188,7 @@ impl<'a> Batch<'a> {
         let mut won = Vec::new();
         for (index, ended) in self.ended.iter().enumerate() {
             if let Outcome::Succeeded(output) = &ended.outcome
+                && output.tasks.is_empty()
                 && let Some(running) = self.take(index)
                 && builds.contains_key(&running.build)
             {
@@ -196,27 +198,10 @@ impl<'a> Batch<'a> {
         if won.is_empty() {
             return Ok(());
         }
-        // Before the domain is asked, since a build's last event says how many files there are.
-        let files = won.iter().map(|(running, output, _)| (running, output.files.as_slice()));
-        keep_files(conn, builds, files).await?;
-        let ids = won.iter().map(|(running, ..)| running.named.id).collect::<Vec<_>>();
-        let mut dependents = Dependents::read(conn, &ids).await?;
-        let mut written = Successes::default();
-        for (running, output, ended) in won {
-            let Some(build) = builds.get_mut(&running.build) else { continue };
-            let progress = Progress {
-                dependents: dependents.of(running.named.id),
-                ..progress(build, &running)
-            };
-            let outcome = Outcome::Succeeded(output.clone());
-            let settlement = progress.settle(outcome, &ended.policy, ended.jitter)?;
-            dependents.advance(&settlement);
-            written.add(build, &running, settlement)?;
-        }
-        written.write(conn, flows, builds, &dependents, rang).await
+        succeed_all(conn, flows, builds, (won, None), rang).await
     }
 
-    /// Settles whatever is not a success, one by one.
+    /// Settles whatever is not a success, and successes that ask for more tasks, one by one.
     async fn fail(
         &mut self,
         conn: &mut PgConnection,
@@ -225,9 +210,11 @@ impl<'a> Batch<'a> {
         rang: &mut Rang,
     ) -> Result<(), Error> {
         for (index, ended) in self.ended.iter().enumerate() {
-            if matches!(ended.outcome, Outcome::Succeeded(_)) {
-                continue;
-            }
+            let growing = match &ended.outcome {
+                Outcome::Succeeded(output) if output.tasks.is_empty() => continue,
+                Outcome::Succeeded(output) => Some(output),
+                Outcome::Failed(_) | Outcome::GivenBack => None,
+            };
             let Some(running) = self.take(index) else { continue };
             let Some(build) = builds.get_mut(&running.build) else { continue };
             if build.state.is_final() {
@@ -235,10 +222,47 @@ impl<'a> Batch<'a> {
                 self.fenced[index] = true;
                 continue;
             }
-            losing::settle(conn, flows, build, &running, ended, rang).await?;
+            if let Some(output) = growing {
+                growing::settle(conn, flows, builds, running, (ended, output), rang).await?;
+                continue;
+            }
+            for lost in losing::settle(conn, flows, build, &running, ended, rang).await? {
+                // If its attempt has ended too, that comes too late.
+                self.running.remove(&lost);
+            }
         }
         Ok(())
     }
+}
+
+/// Settles successes together. What one of them adds has been written; only a success that is alone
+/// here may add.
+pub(super) async fn succeed_all(
+    conn: &mut PgConnection,
+    flows: &Flows,
+    builds: &mut BTreeMap<BuildId, Locked>,
+    (won, mut added): (Vec<(Running, &Output, &Ended)>, Option<Added>),
+    rang: &mut Rang,
+) -> Result<(), Error> {
+    // Before the domain is asked, since a build's last event says how many files there are.
+    let files = won.iter().map(|(running, output, _)| (running, output.files.as_slice()));
+    keep_files(conn, builds, files).await?;
+    let ids = won.iter().map(|(running, ..)| running.named.id).collect::<Vec<_>>();
+    let mut dependents = Dependents::read(conn, &ids).await?;
+    let mut written = Successes::default();
+    for (running, output, ended) in won {
+        let Some(build) = builds.get_mut(&running.build) else { continue };
+        let progress = Progress {
+            dependents: dependents.of(running.named.id),
+            added: added.take(),
+            ..progress(build, &running)
+        };
+        let outcome = Outcome::Succeeded(output.clone());
+        let settlement = progress.settle(outcome, &ended.policy, ended.jitter)?;
+        dependents.advance(&settlement);
+        written.add(build, &running, settlement)?;
+    }
+    written.write(conn, flows, builds, &dependents, rang).await
 }
 
 pub(super) fn read_ref(row: &PgRow) -> Result<TaskRef, Error> {

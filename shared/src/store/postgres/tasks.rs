@@ -13,7 +13,7 @@ use super::{
 use crate::domain::{attempt, event::TaskRef, task};
 
 /// What every reading of tasks begins with.
-const VIEW: &str = "select t.*, array(
+pub(super) const VIEW: &str = "select t.*, array(
     select on_task_id from dependencies where task_id = t.id order by on_task_id
   ) as depends_on from tasks t";
 
@@ -29,10 +29,10 @@ pub(super) async fn list(pool: &PgPool, build: BuildId) -> Result<Vec<Task>, Err
     rows.iter().map(read).collect()
 }
 
-pub(super) async fn view(pool: &PgPool, id: TaskId) -> Result<Task, Error> {
+pub(super) async fn view(conn: &mut PgConnection, id: TaskId) -> Result<Task, Error> {
     let row = sqlx::query(AssertSqlSafe(format!("{VIEW} where t.id = $1")))
         .bind(id.to_string())
-        .fetch_optional(pool)
+        .fetch_optional(conn)
         .await?
         .ok_or_else(|| Error::not_found(id))?;
     read(&row)
@@ -43,7 +43,7 @@ fn priority(row: &PgRow) -> Result<u8, sqlx::Error> {
     Ok(u8::try_from(row.try_get::<i16, _>("priority")?).unwrap_or(u8::MAX))
 }
 
-fn read(row: &PgRow) -> Result<Task, Error> {
+pub(super) fn read(row: &PgRow) -> Result<Task, Error> {
     let depends_on = row
         .try_get::<Vec<String>, _>("depends_on")?
         .iter()
@@ -82,7 +82,7 @@ pub(super) async fn attempts(pool: &PgPool, id: TaskId) -> Result<Vec<AttemptVie
         .fetch_all(pool)
         .await?;
     if rows.is_empty() {
-        view(pool, id).await?;
+        view(&mut *pool.acquire().await?, id).await?;
     }
     rows.iter()
         .map(|row| {
@@ -180,6 +180,7 @@ fn read_claim(row: &PgRow, spec: Arc<Value>) -> Result<TaskClaim, Error> {
         input: row.json("input")?,
         spec,
         cost: cost(row)?,
+        prerequisites: Vec::new(),
     })
 }
 

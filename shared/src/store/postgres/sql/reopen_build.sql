@@ -14,6 +14,7 @@ update builds
        stop_code = null,
        stop_message = null,
        settled_at = null,
-       deadline_at = clock_timestamp() + make_interval(secs => $4),
+       deadline_at = clock_timestamp() + make_interval(secs => coalesce($4,
+         case when not $3 then (select timeout_secs from plans where id = plan_id) end)),
        updated_at = clock_timestamp()
  where id = $1

@@ -12,6 +12,11 @@ update tasks t
        waiting_on = lost.waiting_on,
        failures = 0,
        crashes = 0,
+       -- Who took it out said why; that is past.
+       failure = case
+         when failure ->> 'code' in ('cancelled_by_hand', 'skipped_by_hand') then null
+         else failure
+       end,
        settled_at = null
   from lost
  where t.id = lost.id
