@@ -11,6 +11,10 @@ pub mod running;
 pub mod leases;
 pub mod ending;
 pub mod retrying;
+pub mod losing;
+pub mod growing;
+pub mod controlling;
+pub mod forking;
 pub mod records;
 pub mod deliveries;
 pub mod scheduling;
@@ -127,6 +131,46 @@ macro_rules! store_conformance {
                 a_rejected_plan_stays_in_the_record,
                 a_retried_build_has_its_deadline_before_it,
                 a_build_that_is_not_lost_is_not_retried;
+            losing:
+                each_dependency_says_what_a_loss_means,
+                what_cleans_up_runs_even_when_the_build_stops,
+                one_dependency_may_stop_the_whole_build,
+                a_brief_says_what_a_loss_means_where_its_plan_does_not,
+                a_task_that_bears_two_losses_at_once_runs,
+                settles_at_once_lose_and_release_each_task_once,
+                writers_of_one_path_run_one_after_the_other;
+            growing:
+                tasks_are_added_to_a_build_that_runs,
+                what_is_added_may_wait_for_what_is_there,
+                what_is_added_too_late_is_skipped,
+                an_addition_that_is_no_plan_is_refused,
+                only_a_build_that_executes_takes_more_tasks,
+                a_build_that_stops_takes_no_more_tasks,
+                an_added_writer_waits_for_the_last_one,
+                a_task_adds_tasks_as_it_succeeds,
+                a_task_that_adds_what_is_refused_fails,
+                additions_and_settles_at_once_lose_nothing,
+                a_plan_has_a_timeout_once_it_takes_effect,
+                a_deadline_of_the_brief_goes_before_the_timeout;
+            controlling:
+                a_running_task_is_cancelled_under_its_holder,
+                a_waiting_task_is_cancelled_with_who_needs_it,
+                a_build_completes_without_what_was_left_out,
+                a_task_that_is_final_is_not_taken_out,
+                a_task_is_retried_with_what_was_lost_because_of_it,
+                a_retried_task_opens_its_build,
+                who_bore_a_loss_waits_again_when_it_is_retried,
+                only_what_is_lost_by_itself_is_retried,
+                what_a_task_waited_for_is_told_with_what_it_made,
+                a_build_says_how_long_it_will_take;
+            forking:
+                a_fork_takes_over_what_does_not_lie_downstream,
+                a_fork_of_a_build_that_runs_goes_its_own_way,
+                a_fork_has_another_input,
+                a_fork_runs_again_what_was_written_over,
+                a_fork_is_told_where_its_origin_was,
+                a_fork_can_be_added_to_and_forked,
+                only_a_plan_that_took_effect_is_forked;
             records:
                 the_log_of_a_whole_build_is_exact,
                 the_log_has_no_gaps_under_settles_at_once,
@@ -323,6 +367,20 @@ impl<'a> Scene<'a> {
         Self::of(store, store.build(build).await.unwrap()).await
     }
 
+    /// Of a build whose plan is made from a draft and adopted at once.
+    async fn drafted(store: &'a dyn Ageing, brief: Brief, draft: Draft) -> Scene<'a> {
+        let build = submitted_as(store, brief).await;
+        let claim = claimed(store, build).await;
+        let plan = draft.into_plan().unwrap();
+        store.adopt_plan(&claim, &plan, Adoption::AtOnce { plan: draw::id() }).await.unwrap();
+        Self::of(store, store.build(build).await.unwrap()).await
+    }
+
+    /// The same, with the tasks that it has by now.
+    async fn again(&self) -> Scene<'a> {
+        Self::of(self.store, self.build().await).await
+    }
+
     /// Of a build that has a plan.
     async fn of(store: &'a dyn Ageing, build: Build) -> Scene<'a> {
         let tasks = store.tasks(build.id).await.unwrap();
@@ -419,7 +477,8 @@ async fn heard(store: &dyn Ageing) -> Vec<Job> {
 
 fn wrote(path: &str, content: &str) -> Outcome {
     let file = OutputFile { path: path.to_owned(), content: content.to_owned() };
-    Outcome::Succeeded(Output { files: vec![file], logs: vec![format!("wrote {path}")] })
+    let logs = vec![format!("wrote {path}")];
+    Outcome::Succeeded(Output { files: vec![file], logs, ..Output::default() })
 }
 
 fn broken() -> Failure {

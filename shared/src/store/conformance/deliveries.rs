@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use super::*;
 use crate::domain::{attempt, delivery::State, id::DeliveryId};
 
-fn wanted(build: BuildId) -> DeliveriesWanted {
+pub(super) fn wanted(build: BuildId) -> DeliveriesWanted {
     DeliveriesWanted {
         tenant: TENANT.to_owned(),
         build: Some(build),
@@ -23,7 +23,7 @@ async fn deliveries(store: &dyn Ageing, build: BuildId) -> Vec<Delivery> {
 }
 
 /// A build with an endpoint, whose one task has run: five events.
-async fn told<'a>(store: &'a dyn Ageing, kinds: &[Kind]) -> Scene<'a> {
+pub(super) async fn told<'a>(store: &'a dyn Ageing, kinds: &[Kind]) -> Scene<'a> {
     let new = NewBuild { webhook: Some(endpoint(kinds)), ..new_build(Brief::of("a list")) };
     let build = store.submit(new).await.unwrap().build().id;
     let scene = Scene::adopted(store, build, "fetch").await;

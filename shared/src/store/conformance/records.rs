@@ -95,7 +95,7 @@ pub async fn files_are_listed_by_path(store: &dyn Ageing) {
     let file =
         |path: &str| OutputFile { path: path.to_owned(), content: format!("content of {path}") };
     let files = ["b.py", "a/z.py", "B.py", "a.py", "empty"].map(file).to_vec();
-    let output = Output { files, logs: vec![] };
+    let output = Output { files, ..Output::default() };
     scene.settle(&claim, Outcome::Succeeded(output)).await.unwrap();
 
     let listed = store.files(scene.build).await.unwrap();

@@ -37,9 +37,8 @@ pub(super) async fn fork(
     write_edges(&mut tx, &old, &new).await?;
     write_files(&mut tx, &origin, &old, &new).await?;
     copy_endpoints(&mut tx, &origin, new.build).await?;
-    let mut build = lock::build(&mut tx, new.build)
-        .await?
-        .ok_or_else(|| Error::not_found(new.build))?;
+    let mut build =
+        lock::build(&mut tx, new.build).await?.ok_or_else(|| Error::not_found(new.build))?;
     let named = TaskRef { id: at, name: old.name.clone() };
     let event = Event::build_forked(origin.id, &named, build.tally.tasks, build.tally.completed);
     let told = events::append(&mut tx, &db.flows, &mut build, &[event]).await?;

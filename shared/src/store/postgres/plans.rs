@@ -84,10 +84,10 @@ pub(super) async fn approve(db: &Db, id: PlanId) -> Result<(Build, Vec<Job>), Er
            from plans p
           where b.id = $1 and p.id = b.plan_id",
     )
-        .bind(build.id.to_string())
-        .bind(build.state.on(build::Trigger::PlanApproved)?.as_str())
-        .execute(&mut *tx)
-        .await?;
+    .bind(build.id.to_string())
+    .bind(build.state.on(build::Trigger::PlanApproved)?.as_str())
+    .execute(&mut *tx)
+    .await?;
     let released = sqlx::query(
         "select id, cost::integer as cost
            from tasks

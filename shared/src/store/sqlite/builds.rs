@@ -79,6 +79,7 @@ fn read(row: &SqliteRow) -> Result<Build, sqlx::Error> {
             None => None,
         },
         tally,
+        forked_from: row.word_if_any("forked_from")?,
         open_tasks: [pending, ready, in_progress],
         open_phase: row.word_if_any("open_phase")?,
         estimated_secs: match row.word_if_any::<crate::domain::id::PlanId>("plan_id")? {
@@ -209,7 +210,10 @@ pub(super) async fn retry(tx: &mut Tx, id: BuildId) -> Result<Build, Error> {
     sqlx::query(
         "update builds
             set state = $2, failures = 0, crashes = 0, stop_code = null, stop_message = null,
-                due_at = iif($2 = 'queued', $3, null), deadline_at = $4, settled_at = null,
+                due_at = iif($2 = 'queued', $3, null),
+                deadline_at = coalesce($4, iif($5,
+                  $3 + 1000 * (select timeout_secs from plans where id = builds.plan_id), null)),
+                settled_at = null,
                 plan_id = iif($5, plan_id, null), tasks = iif($5, tasks, 0),
                 completed = iif($5, completed, 0), failed = 0, skipped = 0, cancelled = 0,
                 rank = coalesce($6, rank), updated_at = $3
@@ -236,6 +240,9 @@ async fn revive_tasks(tx: &mut Tx, id: BuildId) -> Result<u32, Error> {
     let revived = sqlx::query(
         "update tasks
             set state = 'pending', failures = 0, crashes = 0, settled_at = null,
+                -- Who took it out said why; that is past.
+                failure = iif(
+                  failure ->> 'code' in ('cancelled_by_hand', 'skipped_by_hand'), null, failure),
                 waiting_on = (select count(*)
                                 from dependencies d join tasks o on o.id = d.on_task_id
                                where d.task_id = tasks.id and o.state <> 'completed')

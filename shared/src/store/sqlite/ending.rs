@@ -59,7 +59,7 @@ pub(super) async fn overdue(tx: &mut Tx, limit: u32) -> Result<u32, Error> {
         ended += 1;
     }
     let builds = sqlx::query(
-        "select id from builds
+        "select id, brief ->> 'deadline_secs' is not null as by_brief from builds
           where settled_at is null and deadline_at <= $1
           order by deadline_at limit $2",
     )
@@ -68,7 +68,7 @@ pub(super) async fn overdue(tx: &mut Tx, limit: u32) -> Result<u32, Error> {
     .fetch_all(tx.db())
     .await?;
     for row in builds {
-        let stop = Stop::new("deadline_passed", "the build did not end before its deadline");
+        let stop = Stop::overdue(sqlx::Row::try_get(&row, "by_brief")?);
         end(tx, row.word("id")?, Trigger::DeadlinePassed, stop, Vec::new()).await?;
         ended += 1;
     }

@@ -3,13 +3,13 @@
 use sha2::{Digest, Sha256};
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Tx, builds, rows::Columns};
+use super::{Tx, builds, rows::Columns, tasks};
 use crate::{
     domain::{
         attempt::Output,
         id::{BuildId, TaskId},
     },
-    store::{Error, FileContent, FileView},
+    store::{Error, FileContent, FileView, MADE_MAX, PREREQUISITES_MAX, Prerequisite},
 };
 
 pub(super) async fn keep(
@@ -84,6 +84,48 @@ pub(super) async fn contents(
         builds::must_exist(db, build).await?;
     }
     Ok(rows.iter().map(read_content).collect::<Result<_, _>>()?)
+}
+
+/// What a task waits for, with references to what that made.
+pub(super) async fn prerequisites(
+    db: &mut SqliteConnection,
+    task: TaskId,
+) -> Result<Vec<Prerequisite>, Error> {
+    tasks::one(db, task).await?;
+    let rows = sqlx::query(
+        "select o.id, o.key, o.state, o.build_id, o.writes
+           from dependencies d join tasks o on o.id = d.on_task_id
+          where d.task_id = $1
+          order by o.place
+          limit $2",
+    )
+    .bind(task.to_string())
+    .bind(PREREQUISITES_MAX)
+    .fetch_all(&mut *db)
+    .await?;
+    let mut all = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let made = sqlx::query(
+            "select f.path, f.task_id, f.sha256, f.size_bytes, f.at
+               from json_each($3) w join files f on f.build_id = $1 and f.path = w.value
+              where f.task_id = $2
+              order by f.path
+              limit $4",
+        )
+        .bind(row.text("build_id")?)
+        .bind(row.text("id")?)
+        .bind(row.text("writes")?)
+        .bind(MADE_MAX)
+        .fetch_all(&mut *db)
+        .await?;
+        all.push(Prerequisite {
+            task: row.word("id")?,
+            key: row.text("key")?,
+            state: row.word("state")?,
+            made: made.iter().map(read).collect::<Result<_, _>>()?,
+        });
+    }
+    Ok(all)
 }
 
 fn read(row: &SqliteRow) -> Result<FileView, sqlx::Error> {

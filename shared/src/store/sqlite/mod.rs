@@ -9,6 +9,11 @@ mod rows;
 mod writer;
 mod builds;
 mod plans;
+mod inserting;
+mod growing;
+mod controlling;
+mod forking;
+mod estimating;
 mod planning;
 mod ending;
 mod tasks;
@@ -29,6 +34,7 @@ mod contradictions;
 use std::{path::Path, str::FromStr, time::Duration};
 
 use async_trait::async_trait;
+use serde_json::Value;
 use sqlx::{
     SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -38,8 +44,8 @@ use writer::{Promise, Tx, Writer};
 use super::{
     Adoption, Ask, AttemptView, AuditEntry, AuditWanted, Bell, Build, BuildClaim, BuildsWanted,
     DeliveriesWanted, Delivery, DeliveryAttempt, DeliveryClaim, Error, EventView, Fence,
-    FileContent, FileView, LaneView, NewBuild, OpenError, Page, Pause, PlanView, SendResult, Store,
-    Submitted, Task, TaskClaim, Worker, WorkerBeat,
+    FileContent, FileView, LaneView, NewBuild, OpenError, Page, Pause, PlanView, Prerequisite,
+    SendResult, Store, Submitted, Task, TaskClaim, Worker, WorkerBeat,
 };
 use crate::{
     domain::{
@@ -47,8 +53,9 @@ use crate::{
         event::Event,
         id::{BuildId, DeliveryId, HolderId, PlanId, TaskId},
         limit::{Gate, Limit},
-        plan::Plan,
+        plan::{DraftTask, Plan},
         retry::{Jitter, Policy},
+        settle::ByHand,
     },
     job::{Job, Lane},
 };
@@ -240,6 +247,38 @@ impl Store for Sqlite {
         let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
         let done = settling::settle(turn.tx(), task, fence.attempt, outcome, policy, jitter).await;
         turn.end(done).await
+    }
+
+    async fn add_tasks(&self, build: BuildId, tasks: &[DraftTask]) -> Result<Vec<Task>, Error> {
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = growing::add(turn.tx(), build, tasks).await;
+        turn.end(done).await
+    }
+
+    async fn end_task(&self, id: TaskId, how: ByHand, reason: &str) -> Result<Task, Error> {
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = controlling::end(turn.tx(), id, how, reason).await;
+        turn.end(done).await
+    }
+
+    async fn retry_task(&self, id: TaskId) -> Result<Task, Error> {
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = controlling::retry(turn.tx(), id).await;
+        turn.end(done).await
+    }
+
+    async fn fork(&self, task: TaskId, input: Option<&Value>) -> Result<Build, Error> {
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = forking::fork(turn.tx(), task, input).await;
+        turn.end(done).await
+    }
+
+    async fn remaining(&self, build: BuildId) -> Result<Option<Duration>, Error> {
+        estimating::remaining(&mut *self.look().await?, build).await
+    }
+
+    async fn prerequisites(&self, task: TaskId) -> Result<Vec<Prerequisite>, Error> {
+        files::prerequisites(&mut *self.look().await?, task).await
     }
 
     async fn extend(

@@ -1,12 +1,12 @@
 //! Plans: adopted or proposed, approved, looked at.
-//!
-//! A plan may have a hundred thousand tasks, so tasks and dependencies go in by the thousand.
 
 use serde_json::{Value, json};
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Tx, builds, events, gates, planning, ranks,
+    Tx, builds, events, gates,
+    inserting::{self, NewTask, ROWS_AT_ONCE},
+    planning, ranks,
     rows::{Columns, to_json},
 };
 use crate::{
@@ -21,10 +21,6 @@ use crate::{
     job::{Job, Lane},
     store::{Adoption, Build, BuildClaim, Error, PlanView},
 };
-
-/// Rows that go in with one statement: enough to make the statement cheap, few enough that their
-/// JSON is.
-const ROWS_AT_ONCE: usize = 1000;
 
 pub(super) async fn one(db: &mut SqliteConnection, id: PlanId) -> Result<PlanView, Error> {
     let row = sqlx::query("select * from plans where id = $1")
@@ -77,13 +73,12 @@ pub(super) async fn adopt(
     let ended = attempt::State::Running.on(attempt::Trigger::Success)?;
 
     insert_plan(tx, build, plan, adoption, state).await?;
-    let ids: Vec<TaskId> = plan.tasks.iter().map(|_| draw::id()).collect();
-    insert_tasks(tx, build, adoption.plan(), plan, &ids).await?;
-    insert_dependencies(tx, plan, &ids).await?;
+    insert_tasks(tx, claim, adoption.plan(), plan).await?;
     let moved = sqlx::query(
         "update builds
             set state = $3, holder = null, leased_until = null, plan_id = $4, tasks = $5,
-                completed = 0, failed = 0, skipped = 0, cancelled = 0, updated_at = $6
+                completed = 0, failed = 0, skipped = 0, cancelled = 0, updated_at = $6,
+                deadline_at = coalesce(deadline_at, $7)
           where id = $1
             and state = 'planning'
             and attempt = $2 -- the fence",
@@ -94,6 +89,7 @@ pub(super) async fn adopt(
     .bind(adoption.plan().to_string())
     .bind(i64::try_from(plan.tasks.len()).map_err(Error::unavailable)?)
     .bind(tx.now)
+    .bind(plan.timeout.filter(|_| state == State::Adopted).map(|timeout| tx.in_future(timeout)))
     .execute(tx.db())
     .await?;
     if moved.rows_affected() == 0 {
@@ -120,6 +116,9 @@ fn adoption_events(plan: &Plan, adoption: Adoption) -> Vec<Event> {
     if !plan.straightened.is_empty() {
         events.push(Event::plan_warning(adoption.plan(), &plan.straightened));
     }
+    if !plan.ordered.is_empty() {
+        events.push(Event::plan_ordered(adoption.plan(), &plan.ordered));
+    }
     events.push(Event::plan_generated(
         adoption.plan(),
         plan.estimated_secs,
@@ -144,8 +143,8 @@ async fn insert_plan(
     sqlx::query(
         "insert into plans
            (id, build_id, state, spec, project_type, framework, complexity, notes,
-            estimated_secs, straightened, created_at, approve_until)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+            estimated_secs, straightened, created_at, approve_until, timeout_secs)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(adoption.plan().to_string())
     .bind(build.to_string())
@@ -159,6 +158,7 @@ async fn insert_plan(
     .bind(to_json(&plan.straightened)?)
     .bind(tx.now)
     .bind(approve_until)
+    .bind(plan.timeout.map(|timeout| i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX)))
     .execute(tx.db())
     .await?;
     Ok(())
@@ -166,72 +166,31 @@ async fn insert_plan(
 
 async fn insert_tasks(
     tx: &mut Tx,
-    build: BuildId,
+    claim: &BuildClaim,
     plan_id: PlanId,
     plan: &Plan,
-    ids: &[TaskId],
 ) -> Result<(), Error> {
-    let mut rows = Vec::with_capacity(ROWS_AT_ONCE.min(ids.len()));
-    for (place, (planned, id)) in plan.tasks.iter().zip(ids).enumerate() {
-        let task = &planned.task;
-        rows.push(json!([
-            id,
-            place,
-            task.key,
-            task.name,
-            task.description,
-            task.phase,
-            task.operation,
-            task.role,
-            task.priority,
-            task.estimated_secs,
-            // As texts: what is kept is what was given, to the letter.
-            to_json(&task.writes)?,
-            to_json(&task.input)?,
-            planned.waits_for.len(),
-            task.cost,
-        ]));
-        if rows.len() < ROWS_AT_ONCE && place + 1 < ids.len() {
-            continue;
-        }
-        sqlx::query(
-            "insert into tasks
-               (build_id, plan_id, state, id, place, key, name, description, phase, operation,
-                role, priority, estimated_secs, writes, input, waiting_on, cost, tenant, band,
-                limit_key)
-             select $1, $2, 'pending', value ->> 0, value ->> 1, value ->> 2, value ->> 3,
-                    value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9,
-                    value ->> 10, value ->> 11, value ->> 12, value ->> 13, b.tenant, b.priority,
-                    b.limit_key
-               from json_each($3) join builds b on b.id = $1",
-        )
-        .bind(build.to_string())
-        .bind(plan_id.to_string())
-        .bind(to_json(&rows)?)
-        .execute(tx.db())
-        .await?;
-        rows.clear();
-    }
-    Ok(())
-}
-
-async fn insert_dependencies(tx: &mut Tx, plan: &Plan, ids: &[TaskId]) -> Result<(), Error> {
-    let edges: Vec<Value> = plan
+    let ids: Vec<TaskId> = plan.tasks.iter().map(|_| draw::id()).collect();
+    let on_loss = claim.brief.on_loss;
+    let new: Vec<_> = plan
         .tasks
         .iter()
-        .zip(ids)
-        .flat_map(|(planned, id)| planned.waits_for.iter().map(move |&on| json!([id, ids[on]])))
+        .zip(&ids)
+        .map(|(planned, &id)| NewTask {
+            id,
+            task: &planned.task,
+            needs: planned
+                .waits_for
+                .iter()
+                .map(|need| (ids[need.on], need.on_loss.unwrap_or(on_loss)))
+                .collect(),
+            state: task::State::Pending,
+            waiting_on: u32::try_from(planned.waits_for.len()).unwrap_or(u32::MAX),
+        })
         .collect();
-    for edges in edges.chunks(ROWS_AT_ONCE) {
-        sqlx::query(
-            "insert into dependencies (task_id, on_task_id)
-             select value ->> 0, value ->> 1 from json_each($1)",
-        )
-        .bind(to_json(edges)?)
-        .execute(tx.db())
-        .await?;
-    }
-    Ok(())
+    inserting::insert(tx, claim.build, plan_id, 0, &new).await?;
+    let writers = plan.writers.iter().map(|(path, task)| (path.as_str(), ids[*task]));
+    inserting::keep_writers(tx, plan_id, writers).await
 }
 
 /// Makes ready what waits for nothing in a build's plan, in the order of the tasks' priorities.
@@ -309,12 +268,19 @@ pub(super) async fn approve(tx: &mut Tx, id: PlanId) -> Result<Build, Error> {
         .bind(state.as_str())
         .execute(tx.db())
         .await?;
-    sqlx::query("update builds set state = $2, updated_at = $3 where id = $1")
-        .bind(build.to_string())
-        .bind(build_state.as_str())
-        .bind(tx.now)
-        .execute(tx.db())
-        .await?;
+    sqlx::query(
+        "update builds
+            set state = $2, updated_at = $3,
+                deadline_at = coalesce(
+                  deadline_at,
+                  $3 + 1000 * (select timeout_secs from plans where id = builds.plan_id))
+          where id = $1",
+    )
+    .bind(build.to_string())
+    .bind(build_state.as_str())
+    .bind(tx.now)
+    .execute(tx.db())
+    .await?;
     release_unblocked(tx, build).await?;
     events::append(tx, build, &[Event::plan_approved(id)]).await?;
     builds::one(tx.db(), build).await

@@ -8,18 +8,16 @@ use std::collections::HashSet;
 use sqlx::sqlite::SqliteRow;
 
 use super::{
-    Tx, builds, events, files, gates, plans,
+    Tx, builds, events, files, gates, growing, plans,
     rows::{Columns, to_json},
     tasks,
 };
 use crate::{
     domain::{
         attempt::{Failure, Outcome, Output},
-        brief::OnTaskFailure,
-        event::TaskRef,
         id::{BuildId, TaskId},
         retry::{Jitter, Policy},
-        settle::{Dependent, Progress, Settlement},
+        settle::{Dependent, Open, Progress, Settlement, halts},
         task,
     },
     job::Job,
@@ -35,36 +33,59 @@ pub(super) async fn settle(
     jitter: Jitter,
 ) -> Result<(), Error> {
     let held = held(tx, id, attempt).await?;
-    let (build, tenant, priority) = (held.build, held.tenant.clone(), held.priority);
+    let of = held.of.clone();
     let settlement = match outcome {
+        Outcome::Succeeded(output) if !output.tasks.is_empty() => {
+            return growing::settle(tx, held, output, policy, jitter).await;
+        }
         Outcome::Succeeded(output) => succeed(tx, held, output, policy, jitter).await?,
         Outcome::Failed(failure) => fail(tx, held, failure, policy, jitter).await?,
         Outcome::GivenBack => held.progress.settle(Outcome::GivenBack, policy, jitter)?,
     };
-    write_task(tx, id, attempt, &settlement).await?;
-    write_attempt(tx, id, attempt, &settlement).await?;
+    write(tx, &of, (id, attempt), &settlement).await
+}
+
+/// Writes what a settlement of an attempt says.
+pub(super) async fn write(
+    tx: &mut Tx,
+    of: &Of,
+    (id, attempt): (TaskId, u32),
+    settlement: &Settlement,
+) -> Result<(), Error> {
+    write_task(tx, id, attempt, settlement).await?;
+    write_attempt(tx, id, attempt, settlement).await?;
     if let Some(output) = &settlement.output {
-        files::keep(tx, build, id, output).await?;
+        files::keep(tx, of.build, id, output).await?;
     }
     if settlement.due_in.is_some_and(|due_in| due_in.is_zero()) {
         tx.ring([Job::Task(id)]);
     }
-    advance(tx, &settlement, &tenant, priority).await?;
-    skip(tx, &settlement.skipped).await?;
-    if tasks::cancel(tx, &settlement.cancelled).await? {
-        tx.recall(build);
-    }
-    write_build(tx, build, &settlement).await?;
-    gates::freed(tx, Job::Task(id)).await?;
-    events::append(tx, build, &settlement.events).await
+    write_rest(tx, of, settlement).await?;
+    gates::freed(tx, Job::Task(id)).await
 }
 
-struct Held {
-    build: BuildId,
-    tenant: String,
-    priority: u8,
-    on_task_failure: OnTaskFailure,
-    progress: Progress,
+/// Writes what a settlement says of others than the task itself, and of the build.
+pub(super) async fn write_rest(tx: &mut Tx, of: &Of, settlement: &Settlement) -> Result<(), Error> {
+    advance(tx, settlement, of).await?;
+    skip(tx, &settlement.skipped).await?;
+    if tasks::cancel(tx, &settlement.cancelled).await? {
+        tx.recall(of.build);
+    }
+    write_build(tx, of.build, settlement).await?;
+    events::append(tx, of.build, &settlement.events).await
+}
+
+/// The build of a task, and where its work stands in the lane.
+#[derive(Debug, Clone)]
+pub(super) struct Of {
+    pub build: BuildId,
+    pub tenant: String,
+    pub priority: u8,
+}
+
+pub(super) struct Held {
+    pub of: Of,
+    pub progress: Progress,
 }
 
 /// The attempt at hand, without the tasks around it. `Fenced` if it is not the running one.
@@ -82,103 +103,99 @@ async fn held(tx: &mut Tx, id: TaskId, attempt: u32) -> Result<Held, Error> {
     .fetch_optional(tx.db())
     .await?
     .ok_or(Error::Fenced)?;
-    let on_task_failure = row.word("on_task_failure")?;
-    Ok(Held {
+    let of = Of {
         build: row.word("build_id")?,
         tenant: row.text("tenant")?,
         priority: sqlx::Row::try_get(&row, "band")?,
-        on_task_failure,
+    };
+    Ok(Held {
+        of,
         progress: Progress {
             build: row.word("state")?,
-            on_task_failure,
+            on_task_failure: row.word("on_task_failure")?,
             tally: builds::tally(&row)?,
             task: tasks::reference(&row)?,
             attempt,
             failures: row.count("failures")?,
             crashes: row.count("crashes")?,
             dependents: Vec::new(),
-            downstream: Vec::new(),
             others: Vec::new(),
+            added: None,
         },
     })
 }
 
-async fn succeed(
+pub(super) async fn succeed(
     tx: &mut Tx,
     held: Held,
     output: Output,
     policy: &Policy,
     jitter: Jitter,
 ) -> Result<Settlement, Error> {
-    let Held { build, mut progress, .. } = held;
-    progress.dependents = dependents(tx, progress.task.id).await?;
+    let Held { of, mut progress } = held;
+    progress.dependents = dependents(tx, include_str!("sql/dependents.sql"), &progress).await?;
     // Counted before the decision, so that a last event tells of the last files too.
-    progress.tally.files += new_files(tx, build, &output).await?;
+    progress.tally.files += new_files(tx, of.build, &output).await?;
     Ok(progress.settle(Outcome::Succeeded(output), policy, jitter)?)
 }
 
-async fn fail(
+pub(super) async fn fail(
     tx: &mut Tx,
     held: Held,
     failure: Failure,
     policy: &Policy,
     jitter: Jitter,
 ) -> Result<Settlement, Error> {
-    let Held { build, on_task_failure, mut progress, .. } = held;
+    let Held { mut progress, .. } = held;
     let alone = progress.clone().settle(Outcome::Failed(failure.clone()), policy, jitter)?;
-    if alone.task != task::State::Failed {
-        return Ok(alone);
-    }
-    // It is given up, so now it matters who is lost with it.
-    match on_task_failure {
-        OnTaskFailure::Continue => {
-            progress.downstream = downstream(tx, progress.task.id).await?;
-        }
-        OnTaskFailure::FailFast => {
-            let open = tasks::open(tx, build).await?;
-            progress.others =
-                open.into_iter().map(|(task, _)| task).filter(|t| *t != progress.task).collect();
-        }
+    if alone.task == task::State::Failed {
+        // It is given up, so now it matters who is lost with it.
+        read_losses(tx, &mut progress, true).await?;
     }
     Ok(progress.settle(Outcome::Failed(failure), policy, jitter)?)
 }
 
-async fn dependents(tx: &mut Tx, id: TaskId) -> Result<Vec<Dependent>, Error> {
-    let rows = sqlx::query(
-        "select t.id, t.name, t.state, t.waiting_on
-           from dependencies d join tasks t on t.id = d.task_id
-          where d.on_task_id = $1
-          order by t.place",
-    )
-    .bind(id.to_string())
-    .fetch_all(tx.db())
-    .await?;
+/// Reads who waits for a task that is lost, and all that is open if its build stops then.
+pub(super) async fn read_losses(
+    tx: &mut Tx,
+    progress: &mut Progress,
+    failed: bool,
+) -> Result<(), Error> {
+    progress.dependents = dependents(tx, include_str!("sql/lost_with.sql"), progress).await?;
+    if halts(progress.on_task_failure, failed, &progress.dependents) {
+        let clean_up = dependents(tx, include_str!("sql/clean_up.sql"), progress).await?;
+        progress.dependents.extend(clean_up);
+        let rows = sqlx::query(include_str!("sql/others.sql"))
+            .bind(progress.task.id.to_string())
+            .fetch_all(tx.db())
+            .await?;
+        for row in &rows {
+            progress.others.push(Open {
+                task: tasks::reference(row)?,
+                state: row.word("state")?,
+                cleans_up: sqlx::Row::try_get(row, "cleans_up")?,
+            });
+        }
+    }
+    Ok(())
+}
+
+async fn dependents(
+    tx: &mut Tx,
+    sql: &'static str,
+    progress: &Progress,
+) -> Result<Vec<Dependent>, Error> {
+    let rows = sqlx::query(sql).bind(progress.task.id.to_string()).fetch_all(tx.db()).await?;
     let read = |row: &SqliteRow| {
         Ok(Dependent {
+            on: row.word("on_task_id")?,
             task: tasks::reference(row)?,
             state: row.word("state")?,
             waiting_on: row.count("waiting_on")?,
+            on_loss: row.word("on_loss")?,
         })
     };
     rows.iter().map(read).collect()
-}
-
-async fn downstream(tx: &mut Tx, id: TaskId) -> Result<Vec<TaskRef>, Error> {
-    let rows = sqlx::query(
-        "with recursive lost (id) as (
-           select task_id from dependencies where on_task_id = $1
-            union
-           select d.task_id from lost join dependencies d on d.on_task_id = lost.id
-         )
-         select t.id, t.name
-           from lost join tasks t on t.id = lost.id
-          where t.state = 'pending'
-          order by t.place",
-    )
-    .bind(id.to_string())
-    .fetch_all(tx.db())
-    .await?;
-    Ok(rows.iter().map(tasks::reference).collect::<Result<_, _>>()?)
 }
 
 /// How many of the paths the build does not have yet.
@@ -253,19 +270,15 @@ async fn write_attempt(
     Ok(())
 }
 
-/// Lets the dependents wait for one task fewer, and releases those that wait for none.
-async fn advance(
-    tx: &mut Tx,
-    settlement: &Settlement,
-    tenant: &str,
-    priority: u8,
-) -> Result<(), Error> {
+/// Lets the dependents wait for fewer tasks, and releases those that wait for none.
+async fn advance(tx: &mut Tx, settlement: &Settlement, of: &Of) -> Result<(), Error> {
     if settlement.advanced.is_empty() {
         return Ok(());
     }
     sqlx::query(
-        "update tasks set waiting_on = waiting_on - 1
-          where id in (select value from json_each($1))",
+        "update tasks set waiting_on = waiting_on - by.many
+           from (select value as id, count(*) as many from json_each($1) group by value) by
+          where tasks.id = by.id",
     )
     .bind(to_json(&settlement.advanced)?)
     .execute(tx.db())
@@ -281,7 +294,7 @@ async fn advance(
     .bind(to_json(&settlement.released)?)
     .fetch_all(tx.db())
     .await?;
-    plans::release(tx, tenant, priority, &released).await
+    plans::release(tx, &of.tenant, of.priority, &released).await
 }
 
 async fn skip(tx: &mut Tx, ids: &[TaskId]) -> Result<(), Error> {
@@ -304,7 +317,7 @@ async fn write_build(tx: &mut Tx, id: BuildId, settlement: &Settlement) -> Resul
     sqlx::query(
         "update builds
             set state = $2, stop_code = $3, stop_message = $4, completed = $5, failed = $6,
-                skipped = $7, cancelled = $8, files = $9,
+                skipped = $7, cancelled = $8, files = $9, tasks = $12,
                 settled_at = iif($10, $11, settled_at), updated_at = $11
           where id = $1",
     )
@@ -319,6 +332,7 @@ async fn write_build(tx: &mut Tx, id: BuildId, settlement: &Settlement) -> Resul
     .bind(tally.files)
     .bind(settlement.build.is_final())
     .bind(tx.now)
+    .bind(tally.tasks)
     .execute(tx.db())
     .await?;
     if settlement.build.is_final() {

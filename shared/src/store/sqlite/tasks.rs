@@ -28,7 +28,7 @@ macro_rules! select_tasks {
         concat!(
             "select t.*,
                (select json_group_array(d.on_task_id)
-                  from dependencies d join tasks o on o.id = d.on_task_id
+                  from dependencies d
                  where d.task_id = t.id) as depends_on
              from tasks t ",
             $rest
@@ -59,7 +59,7 @@ pub(super) async fn of_build(db: &mut SqliteConnection, id: BuildId) -> Result<V
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }
 
-fn read(row: &SqliteRow) -> Result<Task, sqlx::Error> {
+pub(super) fn read(row: &SqliteRow) -> Result<Task, sqlx::Error> {
     // Drawn in the order of the plan, so ids ascend with it.
     let mut depends_on: Vec<TaskId> = row.json("depends_on")?;
     depends_on.sort_unstable();
@@ -194,6 +194,7 @@ fn read_claim(row: &SqliteRow, spec: Arc<Value>) -> Result<TaskClaim, sqlx::Erro
         input: row.json("input")?,
         spec,
         cost: row.count("cost")?,
+        prerequisites: Vec::new(),
     })
 }
 
