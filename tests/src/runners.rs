@@ -154,6 +154,6 @@ impl Runner for Scripted {
             .chain(also)
             .map(|path| OutputFile { path, content: content.clone() })
             .collect();
-        Ok(Output { files, logs: vec![format!("did {}", claim.key)] })
+        Ok(Output { files, logs: vec![format!("did {}", claim.key)], ..Output::default() })
     }
 }

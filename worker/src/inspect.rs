@@ -77,7 +77,7 @@ mod tests {
                     content: (*content).into(),
                 })
                 .collect(),
-            logs: Vec::new(),
+            ..Output::default()
         }
     }
 

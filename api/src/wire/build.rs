@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{BuildState, Complexity, OnTaskFailure, TaskPhase, Time};
+use super::{BuildState, Complexity, OnLoss, OnTaskFailure, TaskPhase, Time};
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Build {
@@ -28,6 +28,8 @@ pub struct Build {
     pub project_id: Option<String>,
     pub require_approval: bool,
     pub on_task_failure: OnTaskFailure,
+    /// What a lost task means for those who wait for it, where the plan does not say.
+    pub on_loss: OnLoss,
     /// 1 runs first, 5 last.
     pub priority: u8,
     pub deadline_secs: Option<u64>,
@@ -48,6 +50,9 @@ pub struct Build {
     /// Null before there is a plan.
     #[schema(example = "pln_01KAJM5Q3V9K2M4N6P7R8S9T0A")]
     pub plan_id: Option<String>,
+    /// The task of another build in whose middle this one began.
+    #[schema(example = "tsk_01KAJM5Q3V9K2M4N6P7R8S9T0A")]
+    pub forked_from: Option<String>,
     /// What is built otherwise than asked, in sentences. Only where one build is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -115,7 +120,7 @@ pub struct Usage {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BuildError {
     /// `planning_failed`, `circular_dependencies`, `plan_rejected`, `plan_not_approved`,
-    /// `tasks_failed`, `cancelled` or `deadline_passed`.
+    /// `tasks_failed`, `cancelled`, `deadline_passed` or `plan_timeout`.
     #[schema(example = "tasks_failed")]
     pub code: String,
     #[schema(example = "2 of 14 tasks did not complete")]
@@ -174,6 +179,7 @@ impl From<store::Build> for Build {
             usage: Usage { input_tokens: 0, output_tokens: 0, cost_usd: 0.0 },
             error: build.stop.clone().map(|Stop { code, message }| BuildError { code, message }),
             plan_id: build.plan.map(|plan| plan.to_string()),
+            forked_from: build.forked_from.map(|task| task.to_string()),
             notes: None,
             webhook: build.webhook.as_ref().map(|webhook| BuildWebhook {
                 url: webhook.url.clone(),
@@ -198,6 +204,7 @@ impl From<store::Build> for Build {
             project_id: build.brief.project_id,
             require_approval: build.brief.require_approval,
             on_task_failure: build.brief.on_task_failure.into(),
+            on_loss: build.brief.on_loss.into(),
             priority: build.brief.priority,
             deadline_secs: build.brief.deadline_secs,
             limit_key: build.brief.limit_key,

@@ -80,6 +80,8 @@ words! {
     EventType from event_rules::Kind;
     Complexity from brief::Complexity;
     OnTaskFailure from brief::OnTaskFailure;
+    /// What the loss of a task means for one that waits for it.
+    OnLoss from buildfleet::domain::dependency::OnLoss;
     QueueName from job::Lane;
 }
 

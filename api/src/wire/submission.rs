@@ -6,6 +6,7 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use buildfleet::domain::{
     brief::{self, Brief, Budget, FEATURE_CHARS_MAX, Fault},
+    dependency,
     event::Kind,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -19,7 +20,7 @@ use utoipa::{
 };
 
 use super::{
-    Complexity, EventType, OnTaskFailure, Time,
+    Complexity, EventType, OnLoss, OnTaskFailure, Time,
     build::Urls,
     fields::{Fields, not_a_word, nuls},
 };
@@ -69,6 +70,9 @@ pub struct NewBuild {
     pub require_approval: Option<bool>,
     /// Whether the rest goes on when a task fails for good. `continue` if absent.
     pub on_task_failure: Option<OnTaskFailure>,
+    /// What a lost task means for those who wait for it, where the plan does not say. `skip` if
+    /// absent.
+    pub on_loss: Option<OnLoss>,
     /// 1 runs first, 5 last; 3 if absent.
     #[schema(minimum = 1, maximum = 5)]
     pub priority: Option<u8>,
@@ -225,6 +229,7 @@ fn read_brief(fields: &mut Fields<'_>, inner: &mut Vec<Fault>) -> Brief {
     let words = |words: &[&'static str]| words.to_vec();
     let complexities: Vec<_> = brief::Complexity::ALL.iter().map(|word| word.as_str()).collect();
     let courses: Vec<_> = brief::OnTaskFailure::ALL.iter().map(|word| word.as_str()).collect();
+    let losses: Vec<_> = dependency::OnLoss::ALL.iter().map(|word| word.as_str()).collect();
     let priority = fields.whole("priority", "a whole number between 1 (first) and 5 (last)");
     Brief {
         prompt: fields.text("prompt").unwrap_or_default(),
@@ -235,6 +240,7 @@ fn read_brief(fields: &mut Fields<'_>, inner: &mut Vec<Fault>) -> Brief {
         project_id: fields.text("project_id"),
         require_approval: false,
         on_task_failure: fields.word("on_task_failure", &words(&courses)).unwrap_or_default(),
+        on_loss: fields.word("on_loss", &words(&losses)).unwrap_or_default(),
         priority: priority.map_or(3, |number| u8::try_from(number).unwrap_or(u8::MAX)),
         deadline_secs: fields.whole("deadline_secs", "a whole number of seconds"),
         limit_key: fields.text("limit_key"),

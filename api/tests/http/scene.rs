@@ -158,7 +158,7 @@ impl Scene {
                 content: (*content).to_owned(),
             })
             .collect();
-        self.settle(build, key, Outcome::Succeeded(Output { files, logs: Vec::new() })).await;
+        self.settle(build, key, Outcome::Succeeded(Output { files, ..Output::default() })).await;
     }
 
     pub async fn fail(&self, build: BuildId, key: &str) {

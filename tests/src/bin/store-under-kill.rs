@@ -125,7 +125,7 @@ impl Work {
             path: claim.writes[0].clone(),
             content: format!("by attempt {}", claim.attempt),
         };
-        let outcome = Outcome::Succeeded(Output { files: vec![file], logs: Vec::new() });
+        let outcome = Outcome::Succeeded(Output { files: vec![file], ..Output::default() });
         self.store.settle_task(claim.fence(), outcome, &POLICY, Jitter::NONE).await?;
         println!("settled {}", claim.task);
         Ok(())

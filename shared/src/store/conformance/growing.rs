@@ -246,7 +246,7 @@ pub async fn a_plan_has_a_timeout_once_it_takes_effect(store: &dyn Ageing) {
     let on_approval = Adoption::OnApproval { plan: second, within: HOUR };
     let on_approval = with_timeout(store, Brief::of("a list"), on_approval).await;
 
-    store.age(secs(890)).await;
+    store.age(secs(390)).await;
     assert_eq!(store.end_overdue(10).await.unwrap(), 0);
     store.approve_plan(second).await.unwrap();
     store.age(secs(20)).await;

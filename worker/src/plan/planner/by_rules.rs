@@ -81,7 +81,7 @@ fn task(part: Part) -> DraftTask {
         // Rendering takes milliseconds; a second is the smallest estimate there is.
         estimated_secs: 1,
         cost: 1,
-        depends_on: part.needs,
+        depends_on: part.needs.into_iter().map(Into::into).collect(),
         writes: part.writes,
         // The part is found by its key, and all else stands in the spec.
         input: Value::Null,

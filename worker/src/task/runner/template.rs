@@ -39,7 +39,7 @@ impl Runner for Template {
             .into_iter()
             .map(|file| OutputFile { path: file.path, content: file.content })
             .collect();
-        Ok(Output { files, logs })
+        Ok(Output { files, logs, ..Output::default() })
     }
 }
 
