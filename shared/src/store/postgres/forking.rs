@@ -10,14 +10,17 @@ use super::{
     rows::{Columns, document, int, texts},
     *,
 };
-use crate::domain::{
-    build,
-    event::TaskRef,
-    plan::{
-        self,
-        forking::{Fate, Origin, fork as fates},
+use crate::{
+    domain::{
+        build,
+        event::TaskRef,
+        plan::{
+            self,
+            forking::{Fate, Origin, fork as fates},
+        },
+        task,
     },
-    task,
+    draw,
 };
 
 /// Answers also with what may be claimed by it.
@@ -54,6 +57,7 @@ struct Old {
     ids: Vec<TaskId>,
     tasks: Vec<Origin>,
     costs: Vec<u32>,
+    priorities: Vec<i16>,
     /// Whose content each path has.
     files: Vec<(String, usize)>,
     writers: Vec<(String, usize)>,
@@ -81,7 +85,7 @@ impl Old {
         let build: BuildId = row.word("build_id")?;
         let name = row.try_get("name")?;
         let rows = sqlx::query(
-            "select id, state, writes, cost::integer as cost
+            "select id, state, writes, cost::integer as cost, priority
                from tasks
               where plan_id = $1
               order by place",
@@ -94,6 +98,7 @@ impl Old {
             ids: Vec::with_capacity(rows.len()),
             tasks: Vec::with_capacity(rows.len()),
             costs: Vec::with_capacity(rows.len()),
+            priorities: Vec::with_capacity(rows.len()),
             files: Vec::new(),
             writers: Vec::new(),
             at: 0,
@@ -102,6 +107,7 @@ impl Old {
         for row in &rows {
             old.ids.push(row.word("id")?);
             old.costs.push(row.count("cost")?);
+            old.priorities.push(row.try_get("priority")?);
             old.tasks.push(Origin {
                 state: row.word("state")?,
                 waits_for: Vec::new(),
@@ -222,12 +228,15 @@ async fn write_tasks(
     fates: &[Fate],
     input: Option<&Value>,
 ) -> Result<Vec<Job>, Error> {
-    let is_ready = |at: &usize| fates[*at] == Fate::Ready;
-    let costs = (0..fates.len()).filter(is_ready).map(|at| old.costs[at]).collect();
+    let mut ready: Vec<usize> = (0..fates.len()).filter(|&at| fates[at] == Fate::Ready).collect();
+    ready.sort_by_key(|&at| old.priorities[at]);
+    let costs = ready.iter().map(|&at| old.costs[at]).collect();
     let entering = BTreeMap::from([(origin.flow(), costs)]);
-    let mut ranks = flows.ranks(Lane::Tasks, &entering).await?.into_values().flatten();
-    let rank = |at: usize| is_ready(&at).then(|| ranks.next()).flatten();
-    let ranks: Vec<Option<f64>> = (0..fates.len()).map(rank).collect();
+    let given = flows.ranks(Lane::Tasks, &entering).await?;
+    let mut ranks = vec![None; fates.len()];
+    for (&at, rank) in ready.iter().zip(given.into_values().flatten()) {
+        ranks[at] = Some(rank);
+    }
     let (states, waiting_on): (Vec<_>, Vec<_>) = fates
         .iter()
         .map(|fate| match fate {
@@ -248,7 +257,7 @@ async fn write_tasks(
         .bind(input.map(document).transpose()?)
         .execute(conn)
         .await?;
-    Ok((0..fates.len()).filter(is_ready).map(|at| Job::Task(new.ids[at])).collect())
+    Ok(ready.into_iter().map(|at| Job::Task(new.ids[at])).collect())
 }
 
 async fn write_edges(conn: &mut PgConnection, old: &Old, new: &New) -> Result<(), Error> {

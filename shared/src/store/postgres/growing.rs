@@ -13,11 +13,14 @@ use super::{
     settling::{self, Rang, Running},
     *,
 };
-use crate::domain::{
-    attempt::Output,
-    brief::Brief,
-    build,
-    plan::growing::{Added, Neighbour, Surroundings, grow, looked_up},
+use crate::{
+    domain::{
+        attempt::Output,
+        brief::Brief,
+        build,
+        plan::growing::{Added, Neighbour, Surroundings, grow, looked_up},
+    },
+    draw,
 };
 
 /// The code of an addition that was refused.

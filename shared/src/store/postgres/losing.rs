@@ -91,9 +91,8 @@ pub(super) async fn end_by_hand(
         .await?;
     let mut rang = Rang::default();
     write_rest(&mut tx, &db.flows, &mut build, &mut dependents, settlement, &mut rang).await?;
-    if claiming::is_parked(&mut tx, Lane::Tasks).await? {
-        rang.claimable.push(Job::Task(id));
-    }
+    let lanes = claiming::parked_lanes(&mut tx, Lane::Tasks).await?;
+    rang.claimable.extend(claiming::wake_ups(&lanes));
     let view = tasks::view(&mut tx, id).await?;
     tx.commit().await?;
     db.bell.ring(rang.claimable);

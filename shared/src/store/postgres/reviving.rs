@@ -1,6 +1,6 @@
 //! Another go at one task that was lost.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::{PgConnection, Row, postgres::PgRow};
 
@@ -21,17 +21,14 @@ pub(super) async fn retry(db: &Db, id: TaskId) -> Result<(Task, Vec<Job>), Error
     let mut tx = db.pool.begin().await?;
     let mut build = lock::build_of(&mut tx, id).await?;
     check_plan(&mut tx, id).await?;
-    let (revival, costs) = read(&mut tx, &build, id).await?;
+    let (revival, in_order) = read(&mut tx, &build, id).await?;
     let revived = revival
         .decide()
         .map_err(|refusal| Error::conflict("task_not_retryable", refusal.to_string()))?;
     write(&mut tx, &revived).await?;
-    let released: Vec<_> = revived
-        .revived
-        .iter()
-        .filter(|(_, waiting_on)| *waiting_on == 0)
-        .map(|(id, _)| (*id, costs.get(id).copied().unwrap_or(1)))
-        .collect();
+    let ready: HashSet<TaskId> =
+        revived.revived.iter().filter(|(_, on)| *on == 0).map(|(id, _)| *id).collect();
+    let released: Vec<_> = in_order.into_iter().filter(|(id, _)| ready.contains(id)).collect();
     let mut ready = settling::release(&mut tx, &db.flows, &build, &released).await?;
     if build.state.is_final() {
         begin_anew(&mut tx, &build).await?;
@@ -63,12 +60,13 @@ async fn check_plan(conn: &mut PgConnection, id: TaskId) -> Result<(), Error> {
     Err(Error::conflict("task_not_retryable", "the plan of the task does not run"))
 }
 
-/// Reads what the domain must know, and what each task costs.
+/// Reads what the domain must know, and what each task costs, in the order in which they enter the
+/// lane.
 async fn read(
     conn: &mut PgConnection,
     build: &Locked,
     id: TaskId,
-) -> Result<(Revival, HashMap<TaskId, u32>), Error> {
+) -> Result<(Revival, Vec<(TaskId, u32)>), Error> {
     let rows = sqlx::query(include_str!("sql/lost_because.sql"))
         .bind(id.to_string())
         .fetch_all(&mut *conn)
@@ -86,20 +84,21 @@ async fn read(
     ids.sort_unstable();
     ids.dedup();
     let rows = sqlx::query(
-        "select id, name, state, cost::integer as cost,
+        "select id, name, state, cost::integer as cost, priority, place,
                 coalesce(failure ->> 'code' in ('cancelled_by_hand', 'skipped_by_hand'), false)
                   as by_hand
            from tasks
-          where id = any($1)",
+          where id = any($1)
+          order by priority, place",
     )
     .bind(texts(ids))
     .fetch_all(conn)
     .await?;
-    let mut costs = HashMap::new();
+    let mut costs = Vec::with_capacity(rows.len());
     let (mut nodes, mut root) = (Vec::new(), None);
     for row in &rows {
         let node = node(row)?;
-        costs.insert(node.task.id, row.count("cost")?);
+        costs.push((node.task.id, row.count("cost")?));
         if node.task.id == id {
             root = Some(node);
         } else {

@@ -1,6 +1,6 @@
 //! What people do to single tasks: take them out, and give them another go.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteRow;
@@ -113,25 +113,27 @@ pub(super) async fn retry(tx: &mut Tx, id: TaskId) -> Result<Task, Error> {
         tenant: row.text("tenant")?,
         priority: sqlx::Row::try_get(&row, "priority")?,
     };
-    let (revival, costs) = read(tx, &of, id).await?;
+    let (revival, in_order) = read(tx, &of, id).await?;
     let was_final = revival.build.is_final();
     let revived = revival
         .decide()
         .map_err(|refusal| Error::conflict("task_not_retryable", refusal.to_string()))?;
     write(tx, &of, &revived, was_final).await?;
-    let released: Vec<_> = revived
-        .revived
-        .iter()
-        .filter(|(_, waiting_on)| *waiting_on == 0)
-        .map(|(id, _)| (id.to_string(), costs.get(id).copied().unwrap_or(1)))
+    let ready: BTreeSet<TaskId> =
+        revived.revived.iter().filter(|(_, on)| *on == 0).map(|(id, _)| *id).collect();
+    let released: Vec<_> = in_order
+        .into_iter()
+        .filter(|(id, _)| ready.contains(id))
+        .map(|(id, cost)| (id.to_string(), cost))
         .collect();
     plans::release(tx, &of.tenant, of.priority, &released).await?;
     events::append(tx, of.build, &revived.events).await?;
     tasks::one(tx.db(), id).await
 }
 
-/// Reads what the domain must know, and what each task costs.
-async fn read(tx: &mut Tx, of: &Of, id: TaskId) -> Result<(Revival, BTreeMap<TaskId, u32>), Error> {
+/// Reads what the domain must know, and what each task costs, in the order in which they enter the
+/// lane.
+async fn read(tx: &mut Tx, of: &Of, id: TaskId) -> Result<(Revival, Vec<(TaskId, u32)>), Error> {
     let standing = builds::standing(tx, of.build).await?;
     let rows = sqlx::query(include_str!("sql/lost_because.sql"))
         .bind(id.to_string())
@@ -152,16 +154,17 @@ async fn read(tx: &mut Tx, of: &Of, id: TaskId) -> Result<(Revival, BTreeMap<Tas
                 coalesce(failure ->> 'code' in ('cancelled_by_hand', 'skipped_by_hand'), 0)
                   as by_hand
            from tasks
-          where id in (select value from json_each($1))",
+          where id in (select value from json_each($1))
+          order by priority, place",
     )
     .bind(to_json(&ids)?)
     .fetch_all(tx.db())
     .await?;
-    let mut costs = BTreeMap::new();
+    let mut costs = Vec::with_capacity(rows.len());
     let (mut nodes, mut root) = (Vec::new(), None);
     for row in &rows {
         let node = node(row)?;
-        costs.insert(node.task.id, row.count("cost")?);
+        costs.push((node.task.id, row.count("cost")?));
         if node.task.id == id {
             root = Some(node);
         } else {
