@@ -120,8 +120,9 @@ async fn a_failover_by_hand_is_followed() {
 
     watched.sentinel.command::<()>(&["SENTINEL", "FAILOVER", "main"]);
     until("the replica is the master", async || {
-        let info: String = watched.replica.command(&["INFO", "replication"]);
-        info.contains("role:master")
+        // Whoever asks is cut off at the moment of the change.
+        let info = watched.replica.ask::<String>(&["INFO", "replication"]);
+        info.is_ok_and(|info| info.contains("role:master"))
     })
     .await;
 

@@ -104,7 +104,7 @@ impl Cluster {
         let known = format!("cluster_known_nodes:{}\r\n", nodes().count());
         until("all nodes know each other", || {
             nodes().all(|node| {
-                let info: String = node.command(&["CLUSTER", "INFO"]);
+                let info = node.ask::<String>(&["CLUSTER", "INFO"]).unwrap_or_default();
                 info.contains("cluster_state:ok") && info.contains(&known)
             })
         });
@@ -166,8 +166,8 @@ impl Redis {
 
     fn until_it_follows(&self) {
         until("the replica follows", || {
-            let info: String = self.command(&["INFO", "replication"]);
-            info.contains("master_link_status:up")
+            let info = self.ask::<String>(&["INFO", "replication"]);
+            info.is_ok_and(|info| info.contains("master_link_status:up"))
         });
     }
 }
