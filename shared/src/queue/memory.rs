@@ -1,8 +1,8 @@
 //! The queue of one process: three lanes in memory.
 //!
 //! It keeps the promises of `Queue` word for word, so that what is built on it runs on Redis too;
-//! both pass `conformance.rs`. What it holds is gone with the process, and the relay brings it
-//! again.
+//! both pass `conformance.rs`. What it holds is gone with the process, and nobody misses it:
+//! whoever claims looks by himself.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},

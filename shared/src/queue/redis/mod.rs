@@ -2,8 +2,8 @@
 //! taken.
 //!
 //! Nothing in it is needed for good. Redis may be emptied, restarted, cut off or stalled at any
-//! time; commands then answer with an error, and the relay brings the jobs. There is no lease here:
-//! the store's lease is the lease.
+//! time; commands then answer with an error, and whoever claims looks by himself. There is no lease
+//! here: the store's lease is the lease.
 //!
 //! Who finds nothing to take waits for the bell of the lane, which is rung by whoever puts
 //! something in. That holds up whatever else is on its connection, so it has one of its own out of
