@@ -1,7 +1,7 @@
 //! The workers: they turn briefs into plans and run the tasks of plans.
 //!
-//! `plan/handle.rs` and `task/handle.rs` have the same shape: claim, attempt, settle. Who has read one
-//! has read both. What a task makes is decided in `generate`.
+//! `plan/handle.rs` and `task/handle.rs` have the same shape: claim, attempt, settle. Who has read
+//! one has read both. What a task makes is decided in `generate`.
 
 pub mod plan;
 pub mod task;

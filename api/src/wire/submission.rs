@@ -1,7 +1,7 @@
 //! What a client posts to have something built, read into a brief.
 //!
-//! `NewBuild` says its shape for the OpenAPI document; `Submission::read` reads it field by field. A
-//! test holds the two together.
+//! `NewBuild` says its shape for the OpenAPI document; `Submission::read` reads it field by field.
+//! A test holds the two together.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use buildfleet::domain::{

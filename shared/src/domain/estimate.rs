@@ -1,4 +1,5 @@
-//! When a build will be done: the longest chain of what is open, by how long such work took of late.
+//! When a build will be done: the longest chain of what is open, by how long such work took of
+//! late.
 //!
 //! Knows nothing of limits and of who waits for a worker, so it is what a build can hope for.
 

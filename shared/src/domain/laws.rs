@@ -132,8 +132,8 @@ proptest! {
         prop_assert_eq!(added, claimed);
     }
 
-    /// A better priority with the same tag goes first, and a worse one comes within a bounded number
-    /// of rounds.
+    /// A better priority with the same tag goes first, and a worse one comes within a bounded
+    /// number of rounds.
     #[test]
     fn a_priority_is_worth_a_fixed_number_of_rounds(tag in 0.0f64..1e9, priority in 1u8..5) {
         let (better, worse) = (rank::rank(tag, priority), rank::rank(tag, priority + 1));
@@ -186,8 +186,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     /// Claims of random work under random limits, some of it ending in between: what runs is never
-    /// more than a limit allows, unless it is one piece that costs more than all of it; and no bucket
-    /// is ever below nothing or above full.
+    /// more than a limit allows, unless it is one piece that costs more than all of it; and no
+    /// bucket is ever below nothing or above full.
     #[test]
     fn no_limit_is_ever_exceeded(
         limits in limits(),

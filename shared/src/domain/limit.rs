@@ -1,9 +1,9 @@
 //! How much may run at once, and how often something may begin.
 //!
 //! Limits are counted from the leases themselves, so that there is no counter which could leak: a
-//! lease that ends, however it ends, has left every limit. Work that a limit turns away is parked at
-//! that limit's gate and not looked at again until there is room. Knows no instants: how long ago a
-//! bucket was filled is told in seconds.
+//! lease that ends, however it ends, has left every limit. Work that a limit turns away is parked
+//! at that limit's gate and not looked at again until there is room. Knows no instants: how long
+//! ago a bucket was filled is told in seconds.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -227,8 +227,8 @@ pub struct Gatekeeper<'a> {
 }
 
 impl<'a> Gatekeeper<'a> {
-    /// `running`: what is leased in all lanes. `room`: the free slots of the holder who asks, out of
-    /// `slots`.
+    /// `running`: what is leased in all lanes. `room`: the free slots of the holder who asks, out
+    /// of `slots`.
     pub fn new(
         lane: Lane,
         limits: &'a [Limit],

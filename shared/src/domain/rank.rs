@@ -1,9 +1,9 @@
 //! Whose turn it is: one number for each piece of work, and the smallest goes first.
 //!
 //! Start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996): a lane has a virtual time, the
-//! start tag of whatever was claimed last. Work of a flow, which is a tenant at a priority, gets the
-//! tags that follow on one another in steps of its cost divided by the tenant's weight, and none
-//! lies before the virtual time. So a flow that was idle goes next, however much others have
+//! start tag of whatever was claimed last. Work of a flow, which is a tenant at a priority, gets
+//! the tags that follow on one another in steps of its cost divided by the tenant's weight, and
+//! none lies before the virtual time. So a flow that was idle goes next, however much others have
 //! waiting, and flows that are busy share by their weights. Costs one number per flow.
 //!
 //! A priority below the first puts work back by a number of rounds, and not more: as the virtual
@@ -18,8 +18,9 @@ pub const WEIGHT: f64 = 1.0;
 pub const WEIGHT_MIN: f64 = 0.01;
 pub const WEIGHT_MAX: f64 = 1000.0;
 
-/// The start tags of work that enters a lane together, and the finish tag of the last of them, which
-/// is what the flow's next work follows on. `last` is what the flow had before; 0 if it is new.
+/// The start tags of work that enters a lane together, and the finish tag of the last of them,
+/// which is what the flow's next work follows on. `last` is what the flow had before; 0 if it is
+/// new.
 pub fn tags(virtual_time: f64, last: f64, weight: f64, costs: &[u32]) -> (Vec<f64>, f64) {
     let mut next = virtual_time.max(last);
     let tags = costs

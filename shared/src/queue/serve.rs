@@ -3,8 +3,8 @@
 //! The record says what is next; the queue only says that there is something to ask for. What is
 //! claimed is begun at once: claims are made for free slots alone, so that nothing waits behind a
 //! long build while another process idles. A store or a queue that does not answer is waited for:
-//! neither does serving end, nor is what runs disturbed. apalis runs the worker; `source.rs` is what
-//! it sees of us. docs/decisions/0003 and 0007 say why it is built like this.
+//! neither does serving end, nor is what runs disturbed. apalis runs the worker; `source.rs` is
+//! what it sees of us. docs/decisions/0003 and 0007 say why it is built like this.
 
 use std::{
     future::Future,

@@ -1,7 +1,8 @@
 //! Rings after commits, for whoever in this process wants to know at once.
 //!
 //! The waker hears what became claimable and whose leases were taken away; watchers hear only that
-//! something was committed. Nothing is true because of the bell: who missed it finds out by looking.
+//! something was committed. Nothing is true because of the bell: who missed it finds out by
+//! looking.
 
 use std::{
     collections::BTreeSet,

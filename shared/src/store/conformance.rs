@@ -1,7 +1,8 @@
 //! One suite for every store: each test is a promise of `trait Store`.
 //!
-//! `store_conformance!` makes a test of each against a fresh store without limits. No test sleeps: a
-//! store under test is aged instead. What a store promises and no test here holds is not a promise.
+//! `store_conformance!` makes a test of each against a fresh store without limits. No test sleeps:
+//! a store under test is aged instead. What a store promises and no test here holds is not a
+//! promise.
 
 #![expect(clippy::unwrap_used, reason = "these are tests, compiled into the library")]
 
@@ -47,8 +48,8 @@ pub trait Ageing: Store {
     /// of every row moves into the past (leases, due times, deadlines, beats, buckets).
     async fn age(&self, by: Duration);
 
-    /// Moves work that is ready and due to the very front of its lane, and out of the gate of time. Answers with whether a claim of the lane gets it next: it is ready, due, and
-    /// parked nowhere.
+    /// Moves work that is ready and due to the very front of its lane, and out of the gate of time.
+    /// Answers with whether a claim of the lane gets it next: it is ready, due, and parked nowhere.
     async fn prefer(&self, job: Job) -> bool;
 }
 

@@ -160,10 +160,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Keeps the plan and all its tasks, settles the planning attempt as a success. With
     /// `Adoption::AtOnce` tasks without dependencies become `ready` and the build executes; with
-    /// `Adoption::OnApproval` all tasks stay `pending`, the plan is proposed and the build waits until
-    /// `within` has passed. When it takes effect, and the brief gives no deadline, the build has
-    /// `plan.timeout` from then. Events: `plan_warning` if the plan was straightened, another if
-    /// tasks were ordered because of a path, then `plan_generated`.
+    /// `Adoption::OnApproval` all tasks stay `pending`, the plan is proposed and the build waits
+    /// until `within` has passed. When it takes effect, and the brief gives no deadline, the build
+    /// has `plan.timeout` from then. Events: `plan_warning` if the plan was straightened, another
+    /// if tasks were ordered because of a path, then `plan_generated`.
     async fn adopt_plan(
         &self,
         claim: &BuildClaim,
@@ -198,8 +198,8 @@ pub trait Store: Send + Sync + 'static {
     async fn task_attempts(&self, id: TaskId) -> Result<Vec<AttemptView>, Error>;
 
     /// Takes the next ready tasks of the lane, in order of rank and under its limits, as many as
-    /// there is room for: `ready -> in_progress`, attempt number raised, an attempt row and the event
-    /// `task_started` written for each, all in one commit. Tasks of a build that somebody is
+    /// there is room for: `ready -> in_progress`, attempt number raised, an attempt row and the
+    /// event `task_started` written for each, all in one commit. Tasks of a build that somebody is
     /// writing to may be passed over, but something is answered if anything can be claimed.
     async fn claim_tasks(&self, ask: &Ask) -> Result<Vec<TaskClaim>, Error>;
 
@@ -217,10 +217,10 @@ pub trait Store: Send + Sync + 'static {
     // Plans in motion; see `domain/plan/growing.rs`, `domain/settle/` and `domain/plan/forking.rs`.
 
     /// Adds tasks to a build that executes, after those it has. Events: `tasks_added`, then
-    /// `task_skipped` for each that waits for what is lost. Answers with the new tasks. `Conflict`s:
-    /// `build_is_final`, `build_not_executing`, and `tasks_refused` if `growing::grow` refuses. A
-    /// task adds tasks with its `Output`; if those are refused, its attempt fails for good with that
-    /// code.
+    /// `task_skipped` for each that waits for what is lost. Answers with the new tasks.
+    /// `Conflict`s: `build_is_final`, `build_not_executing`, and `tasks_refused` if `growing::grow`
+    /// refuses. A task adds tasks with its `Output`; if those are refused, its attempt fails for
+    /// good with that code.
     async fn add_tasks(&self, build: BuildId, tasks: &[DraftTask]) -> Result<Vec<Task>, Error>;
 
     /// Takes a task out of its build: a running attempt loses its lease, and whoever waits for it
@@ -228,10 +228,10 @@ pub trait Store: Send + Sync + 'static {
     /// that is final: `Conflict` with code `task_is_final`.
     async fn end_task(&self, id: TaskId, how: ByHand, reason: &str) -> Result<Task, Error>;
 
-    /// Gives one lost task another go, and whatever was lost because of it alone. Opens the build if
-    /// it has ended; its deadline is counted anew then. Events: `build_retried` if so, and
-    /// `task_retried`. `Conflict` with code `task_not_retryable` if `Revival::decide` refuses, or if
-    /// its plan is not the one that runs.
+    /// Gives one lost task another go, and whatever was lost because of it alone. Opens the build
+    /// if it has ended; its deadline is counted anew then. Events: `build_retried` if so, and
+    /// `task_retried`. `Conflict` with code `task_not_retryable` if `Revival::decide` refuses, or
+    /// if its plan is not the one that runs.
     async fn retry_task(&self, id: TaskId) -> Result<Task, Error>;
 
     /// Begins another build in the middle of the one the task is of, with the same brief, and with
@@ -240,9 +240,9 @@ pub trait Store: Send + Sync + 'static {
     /// `Conflict` with code `plan_not_adopted` if the task's plan never took effect.
     async fn fork(&self, task: TaskId, input: Option<&Value>) -> Result<Build, Error>;
 
-    /// How long until all open tasks of a build are done: `estimate::remaining` over what the newest
-    /// successes of the fleet took. `None` unless the build executes. Costs a reading of all that is
-    /// open in the build.
+    /// How long until all open tasks of a build are done: `estimate::remaining` over what the
+    /// newest successes of the fleet took. `None` unless the build executes. Costs a reading of all
+    /// that is open in the build.
     async fn remaining(&self, build: BuildId) -> Result<Option<Duration>, Error>;
 
     /// What a task waits for, with references to what that made, in the order of the plan: at most
@@ -277,10 +277,10 @@ pub trait Store: Send + Sync + 'static {
     -> Result<(), Error>;
 
     /// Ends what waited too long: proposed plans past their time are rejected with the stop code
-    /// `plan_not_approved` (S2-57: "Plan not approved within timeout period"), and builds past their
-    /// deadline fail with `deadline_passed`, or with `plan_timeout` if the brief gave none and it is
-    /// their plan's timeout that has passed, their open tasks cancelled (events `task_cancelled`,
-    /// `build_failed`). Answers with how many builds it ended; at most `limit`.
+    /// `plan_not_approved` (S2-57: "Plan not approved within timeout period"), and builds past
+    /// their deadline fail with `deadline_passed`, or with `plan_timeout` if the brief gave none
+    /// and it is their plan's timeout that has passed, their open tasks cancelled (events
+    /// `task_cancelled`, `build_failed`). Answers with how many builds it ended; at most `limit`.
     async fn end_overdue(&self, limit: u32) -> Result<u32, Error>;
 
     // The log.

@@ -194,8 +194,8 @@ pub struct TaskClaim {
     pub spec: Arc<Value>,
     /// How many slots it takes.
     pub cost: u32,
-    /// What it waited for. Empty as the store gives it; the worker reads them for a runner that wants
-    /// them.
+    /// What it waited for. Empty as the store gives it; the worker reads them for a runner that
+    /// wants them.
     pub prerequisites: Vec<Prerequisite>,
 }
 

@@ -172,7 +172,8 @@ fn edges(tasks: &[DraftTask], around: &Surroundings) -> Result<Vec<Vec<Need>>, R
 }
 
 /// Lets the first of the added tasks that writes a path wait for the last of the plan's that does,
-/// unless that has completed. Answers with the last writers from then on, and with what was ordered.
+/// unless that has completed. Answers with the last writers from then on, and with what was
+/// ordered.
 fn follow_writers(
     tasks: &[DraftTask],
     ids: &[TaskId],

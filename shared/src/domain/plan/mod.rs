@@ -2,8 +2,8 @@
 //!
 //! A plan has at least one task; its keys are unique; its dependencies exist and have no cycle; its
 //! paths stay inside the project; and two tasks that write one path run one after the other. Knows
-//! nothing of who drafted it. How a plan grows while it runs: `growing.rs`; how another build begins
-//! in the middle of it: `forking.rs`.
+//! nothing of who drafted it. How a plan grows while it runs: `growing.rs`; how another build
+//! begins in the middle of it: `forking.rs`.
 
 pub mod forking;
 pub mod graph;
@@ -23,7 +23,7 @@ use super::{
     task::{Operation, Phase},
     words,
 };
-pub use paths::{MANIFEST, OrderedWrites, PATH_BYTES_MAX, check_path};
+pub use self::paths::{MANIFEST, OrderedWrites, PATH_BYTES_MAX, check_path};
 
 /// The life of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -120,8 +120,8 @@ pub struct Plan {
     pub ordered: Vec<OrderedWrites>,
     /// Who writes each path last, by path.
     pub writers: Vec<(String, usize)>,
-    /// How long its tasks may take together, from when it takes effect. Only for a build whose brief
-    /// gives no deadline.
+    /// How long its tasks may take together, from when it takes effect. Only for a build whose
+    /// brief gives no deadline.
     pub timeout: Option<Duration>,
 }
 

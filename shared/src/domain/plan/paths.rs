@@ -42,9 +42,9 @@ pub(super) fn shared(tasks: &[DraftTask]) -> Result<Vec<(String, Vec<usize>)>, R
     Ok(shared)
 }
 
-/// Lets those who write one path run one after the other: as they wait for one another already, else
-/// in the order `order`, which the graph has and keeps, so that no circle can come of it. Loses
-/// nobody: who only waited for a path runs also if its predecessor is lost.
+/// Lets those who write one path run one after the other: as they wait for one another already,
+/// else in the order `order`, which the graph has and keeps, so that no circle can come of it.
+/// Loses nobody: who only waited for a path runs also if its predecessor is lost.
 pub(super) fn order_writers(
     tasks: &[DraftTask],
     shared: Vec<(String, Vec<usize>)>,

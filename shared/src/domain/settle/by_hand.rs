@@ -29,8 +29,8 @@ impl ByHand {
 
 impl Progress {
     /// Decides everything that follows when a person takes the task at hand out, which is in
-    /// `state`. Whoever waits for it goes by their dependencies. If an attempt at it runs, it ends as
-    /// the settlement says.
+    /// `state`. Whoever waits for it goes by their dependencies. If an attempt at it runs, it ends
+    /// as the settlement says.
     pub fn end_by_hand(
         self,
         state: task::State,

@@ -16,8 +16,8 @@ use crate::domain::{
 };
 
 /// Whether the loss of a task stops its build, so that all that is open must be known. `dependents`
-/// are who waits for it, and for whatever is lost with it. What a brief says of failures is not said
-/// of tasks that a person cancels or skips: `failed` is whether it failed.
+/// are who waits for it, and for whatever is lost with it. What a brief says of failures is not
+/// said of tasks that a person cancels or skips: `failed` is whether it failed.
 pub fn halts(on_task_failure: OnTaskFailure, failed: bool, dependents: &[Dependent]) -> bool {
     (failed && on_task_failure == OnTaskFailure::FailFast)
         || dependents.iter().any(|dependent| {

@@ -22,8 +22,8 @@ use super::{
     retry::{Jitter, Policy, Verdict},
     task,
 };
-pub use by_hand::ByHand;
-pub use losing::halts;
+pub use self::by_hand::ByHand;
+pub use self::losing::halts;
 
 /// What must be known of a build to settle one of its tasks.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,9 +39,9 @@ pub struct Progress {
     /// Failures and crashes before this attempt.
     pub failures: u32,
     pub crashes: u32,
-    /// Who waits for the task at hand. If the outcome may be a loss, also who waits for whatever may
-    /// be lost with it, and if the build halts then (see `halts`), also who cleans up and waits for
-    /// any open task. An edge that is given twice counts once.
+    /// Who waits for the task at hand. If the outcome may be a loss, also who waits for whatever
+    /// may be lost with it, and if the build halts then (see `halts`), also who cleans up and waits
+    /// for any open task. An edge that is given twice counts once.
     pub dependents: Vec<Dependent>,
     /// Every other task that is not final. Only needed if the build halts.
     pub others: Vec<Open>,

@@ -16,8 +16,8 @@ pub struct Revival {
     pub build: build::State,
     pub tally: Tally,
     pub task: Node,
-    /// Whoever waits for the task, directly or through tasks that are lost, and whatever the task or
-    /// one of these waits for.
+    /// Whoever waits for the task, directly or through tasks that are lost, and whatever the task
+    /// or one of these waits for.
     pub nodes: Vec<Node>,
     /// Every dependency of the task and of those who wait for it.
     pub edges: Vec<Edge>,

@@ -1,8 +1,9 @@
 //! The record of a fleet, on Postgres 15 or newer.
 //!
-//! Locks are taken in one order: builds by id (`lock.rs`), then flows, then the row of a lane and its
-//! buckets, so that commits which touch one build follow each other and none waits in a circle. A
-//! claim holds its lane first, and so waits for no build. Instants are stamped by the database. Each file is one noun; this one lists the verbs.
+//! Locks are taken in one order: builds by id (`lock.rs`), then flows, then the row of a lane and
+//! its buckets, so that commits which touch one build follow each other and none waits in a circle.
+//! A claim holds its lane first, and so waits for no build. Instants are stamped by the database.
+//! Each file is one noun; this one lists the verbs.
 
 mod lock;
 mod rows;

@@ -3,8 +3,8 @@
 //!
 //! Many are settled in one commit. Successes, which is what nearly all of them are, are read
 //! together, decided one after the other in memory, and written together: the number of statements
-//! does not grow with them. Each failure is then settled by itself, in the same commit. What is read
-//! and written grows with what the outcomes touch, not with the builds.
+//! does not grow with them. Each failure is then settled by itself, in the same commit. What is
+//! read and written grows with what the outcomes touch, not with the builds.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
