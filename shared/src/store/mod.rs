@@ -6,6 +6,7 @@
 //! pass.
 
 pub mod view;
+pub mod asked;
 pub mod audit;
 pub mod bell;
 pub mod postgres;
@@ -22,7 +23,6 @@ use crate::{
     domain::{
         IllegalTransition,
         attempt::{Failure, Outcome},
-        brief::Brief,
         event::Event,
         id::{BuildId, DeliveryId, HolderId, PlanId, TaskId},
         limit::{Gate, Limit},
@@ -32,6 +32,7 @@ use crate::{
     },
     job::{Job, Lane},
 };
+pub use asked::*;
 pub use bell::Bell;
 pub use view::*;
 
@@ -92,17 +93,6 @@ pub struct Fence {
     /// The build, task or delivery that is held.
     pub job: Job,
     pub attempt: u32,
-}
-
-/// What a holder asks for when it claims.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ask {
-    pub holder: HolderId,
-    pub lease: Duration,
-    /// Its free slots: the costs of what it gets add up to no more. Zero gets nothing.
-    pub room: u32,
-    /// All its slots: what costs more takes all of them.
-    pub slots: u32,
 }
 
 #[async_trait]
@@ -384,27 +374,6 @@ pub trait Store: Send + Sync + 'static {
     async fn lanes(&self) -> Result<Vec<LaneView>, Error>;
 }
 
-/// How a plan takes effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Adoption {
-    AtOnce {
-        plan: PlanId,
-    },
-    /// Once a person has agreed, who has `within` to do so.
-    OnApproval {
-        plan: PlanId,
-        within: Duration,
-    },
-}
-
-impl Adoption {
-    pub const fn plan(self) -> PlanId {
-        match self {
-            Adoption::AtOnce { plan } | Adoption::OnApproval { plan, .. } => plan,
-        }
-    }
-}
-
 /// Opens the store that a `DATABASE_URL` names and brings its schema up to date. `sqlite:` URLs may
 /// name a file that does not exist yet.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
@@ -426,91 +395,4 @@ pub enum OpenError {
     Connect(#[source] sqlx::Error),
     #[error("the database's schema could not be brought up to date")]
     Migrate(#[source] sqlx::migrate::MigrateError),
-}
-
-/// A brief to be kept.
-#[derive(Debug, Clone)]
-pub struct NewBuild {
-    pub id: BuildId,
-    pub tenant: String,
-    pub brief: Brief,
-    pub idempotency: Option<Idempotency>,
-    pub webhook: Option<NewEndpoint>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Idempotency {
-    pub key: String,
-    /// SHA-256 of what was asked, in hex.
-    pub request_hash: String,
-}
-
-/// An endpoint that hears of one build.
-#[derive(Debug, Clone)]
-pub struct NewEndpoint {
-    pub id: crate::domain::id::EndpointId,
-    pub url: String,
-    pub secret: secrecy::SecretString,
-    /// The kinds of event it wants; empty for all.
-    pub events: Vec<crate::domain::event::Kind>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Submitted {
-    New(Build),
-    Again(Build),
-}
-
-impl Submitted {
-    pub fn build(&self) -> &Build {
-        match self {
-            Submitted::New(build) | Submitted::Again(build) => build,
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BuildsWanted {
-    pub tenant: String,
-    pub state: Option<crate::domain::build::State>,
-    pub project_id: Option<String>,
-    pub limit: u32,
-    /// Only builds before this one in the listing.
-    pub after: Option<BuildId>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeliveriesWanted {
-    pub tenant: String,
-    pub build: Option<BuildId>,
-    pub state: Option<crate::domain::delivery::State>,
-    pub limit: u32,
-    pub after: Option<DeliveryId>,
-}
-
-/// A piece of a listing; there is more if `next` is given.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Page<T> {
-    pub rows: Vec<T>,
-    pub next: bool,
-}
-
-/// A job that the store wants to be in the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutboxRow {
-    pub id: i64,
-    pub job: Job,
-}
-
-/// What a holder says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WorkerBeat {
-    pub holder: HolderId,
-    /// `plan-worker`, `task-worker`, `webhook-dispatcher` or `buildfleet dev`.
-    pub program: String,
-    pub host: String,
-    pub version: String,
-    pub lane: Lane,
-    pub slots: u32,
-    pub busy: u32,
 }

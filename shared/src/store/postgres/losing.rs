@@ -8,8 +8,9 @@ use sqlx::{PgConnection, Row};
 use super::{
     lock::Locked,
     queueing::Flows,
+    releasing::Dependents,
     rows::{Columns, document, int, texts},
-    settling::{self, Dependents, Rang, Running, read_ref},
+    settling::{self, Rang, Running, read_ref},
     *,
 };
 use crate::domain::{
@@ -144,7 +145,7 @@ pub(super) async fn write_rest(
     rang.claimable.extend(events::append_each(conn, flows, &mut logs).await?);
     lock::save(conn, std::iter::once(&*build)).await?;
     let builds = BTreeMap::from([(build.id, build.clone())]);
-    settling::advance(conn, flows, &builds, dependents).await?;
+    releasing::advance(conn, flows, &builds, dependents).await?;
     rang.claimable.extend(settlement.released.iter().copied().map(Job::Task));
     if !settlement.cancelled.is_empty() {
         rang.recalled.push(build.id);

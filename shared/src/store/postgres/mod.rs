@@ -13,6 +13,7 @@ mod plans;
 mod tasks;
 mod inserting;
 mod settling;
+mod releasing;
 mod losing;
 mod ending;
 mod retrying;

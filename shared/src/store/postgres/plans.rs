@@ -101,7 +101,7 @@ pub(super) async fn approve(db: &Db, id: PlanId) -> Result<(Build, Vec<Job>), Er
         .iter()
         .map(|row| Ok((row.word("id")?, row.count("cost")?)))
         .collect::<Result<Vec<_>, Error>>()?;
-    let mut ready = settling::release(&mut tx, &db.flows, &build, &released).await?;
+    let mut ready = releasing::release(&mut tx, &db.flows, &build, &released).await?;
     ready
         .extend(events::append(&mut tx, &db.flows, &mut build, &[Event::plan_approved(id)]).await?);
     let view = builds::view(&mut tx, build.id).await?;

@@ -64,7 +64,7 @@ async fn reopen_tasks(
             released.push((row.word("id")?, row.count("cost")?));
         }
     }
-    let ready = settling::release(conn, flows, build, &released).await?;
+    let ready = releasing::release(conn, flows, build, &released).await?;
     Ok((u32::try_from(rows.len()).unwrap_or(u32::MAX), ready))
 }
 

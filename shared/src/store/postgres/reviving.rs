@@ -29,7 +29,7 @@ pub(super) async fn retry(db: &Db, id: TaskId) -> Result<(Task, Vec<Job>), Error
     let ready: HashSet<TaskId> =
         revived.revived.iter().filter(|(_, on)| *on == 0).map(|(id, _)| *id).collect();
     let released: Vec<_> = in_order.into_iter().filter(|(id, _)| ready.contains(id)).collect();
-    let mut ready = settling::release(&mut tx, &db.flows, &build, &released).await?;
+    let mut ready = releasing::release(&mut tx, &db.flows, &build, &released).await?;
     if build.state.is_final() {
         begin_anew(&mut tx, &build).await?;
     }
