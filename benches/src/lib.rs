@@ -7,6 +7,8 @@
 #[cfg(feature = "apalis-redis")]
 pub mod apalis;
 pub mod figures;
+pub mod fleet;
+pub mod graph;
 pub mod hop;
 pub mod peers;
 pub mod servers;
