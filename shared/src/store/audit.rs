@@ -12,6 +12,12 @@ pub enum Change<'a> {
     WeightPut { tenant: &'a str, weight: f64 },
     Paused(&'a Gate),
     Resumed(&'a Gate),
+    /// Something is done to all that a filter meets: what, to which sort of thing, and how far.
+    Bulk {
+        action: &'static str,
+        subject: &'static str,
+        detail: &'a Value,
+    },
 }
 
 impl Change<'_> {
@@ -22,6 +28,7 @@ impl Change<'_> {
             Change::WeightPut { .. } => "weight_put",
             Change::Paused(_) => "paused",
             Change::Resumed(_) => "resumed",
+            Change::Bulk { action, .. } => action,
         }
     }
 
@@ -32,6 +39,7 @@ impl Change<'_> {
             Change::LimitRemoved(name) => (*name).to_owned(),
             Change::WeightPut { tenant, .. } => (*tenant).to_owned(),
             Change::Paused(gate) | Change::Resumed(gate) => gate.to_string(),
+            Change::Bulk { subject, .. } => (*subject).to_owned(),
         }
     }
 
@@ -48,6 +56,7 @@ impl Change<'_> {
                 }),
             }),
             Change::WeightPut { weight, .. } => json!({ "weight": weight }),
+            Change::Bulk { detail, .. } => (*detail).clone(),
             Change::LimitRemoved(_) | Change::Paused(_) | Change::Resumed(_) => Value::Null,
         }
     }

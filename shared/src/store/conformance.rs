@@ -20,6 +20,7 @@ pub mod records;
 pub mod deliveries;
 pub mod scheduling;
 pub mod limiting;
+pub mod operating;
 pub mod fleet;
 
 use std::{collections::HashMap, time::Duration};
@@ -232,6 +233,18 @@ macro_rules! store_conformance {
                 a_cancelled_build_leaves_its_pause,
                 only_what_can_be_paused_is_paused,
                 the_audit_lists_what_was_changed_by_hand;
+            operating:
+                ready_work_says_where_it_waits,
+                paused_work_says_who_paused_it,
+                what_is_parked_is_counted_by_gate,
+                builds_are_found_by_every_part_of_a_filter,
+                what_a_filter_meets_is_counted_and_paged,
+                failed_work_is_listed_with_its_reasons,
+                failed_work_is_listed_newest_first_and_in_pages,
+                quarantined_work_is_found_by_its_code,
+                deliveries_are_found_by_every_part_of_a_filter,
+                attempts_at_planning_are_listed_oldest_first,
+                what_is_done_in_bulk_is_in_the_audit;
             fleet:
                 a_worker_that_beats_is_listed,
                 a_worker_that_signs_off_is_not_listed,

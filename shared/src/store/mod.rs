@@ -8,6 +8,7 @@
 pub mod view;
 pub mod audit;
 pub mod bell;
+pub mod operating;
 pub mod postgres;
 pub mod sqlite;
 #[cfg(feature = "conformance")]
@@ -33,6 +34,7 @@ use crate::{
     job::{Job, Lane},
 };
 pub use bell::Bell;
+pub use operating::*;
 pub use view::*;
 
 /// What a caller of the store does next depends on this.
@@ -106,7 +108,7 @@ pub struct Ask {
 }
 
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Operating + Send + Sync + 'static {
     /// Answers if the database does.
     async fn ping(&self) -> Result<(), Error>;
 
