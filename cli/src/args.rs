@@ -518,7 +518,9 @@ mod tests {
             Args::try_parse_from(["buildfleet", "pause"].iter().chain(args)).is_ok()
         };
 
-        assert!(parse(&["bld_1"]) && parse(&["--tenant", "acme inc"]) && parse(&["--queue", "tasks"]));
+        assert!(
+            parse(&["bld_1"]) && parse(&["--tenant", "acme inc"]) && parse(&["--queue", "tasks"])
+        );
         assert!(!parse(&[]) && !parse(&["bld_1", "--tenant", "acme"]) && !parse(&["../x"]));
     }
 

@@ -28,8 +28,8 @@ use crate::{
     wire::{
         build::{Build, Builds, Urls},
         plan::{Attempt, Attempts},
-        waiting::{Pause, Waiting, WaitsOn},
         submission::{self, Accepted, MadeSecret, Submission},
+        waiting::{Pause, Waiting, WaitsOn},
     },
 };
 

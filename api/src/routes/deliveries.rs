@@ -53,10 +53,7 @@ pub async fn list(State(api): State<Api>, mut query: Query) -> Result<Json<Deliv
     let page = api.store.deliveries(&wanted).await?;
     let next_cursor =
         page.rows.last().filter(|_| page.next).map(|delivery| query::cursor(delivery.id));
-    Ok(Json(Deliveries {
-        deliveries: shown(&api, page.rows).await?,
-        next_cursor,
-    }))
+    Ok(Json(Deliveries { deliveries: shown(&api, page.rows).await?, next_cursor }))
 }
 
 /// Look at a delivery and its attempts

@@ -43,7 +43,10 @@ pub async fn list(State(api): State<Api>, mut query: Query) -> Result<Json<Faile
     query.finish()?;
     let page = api.store.failed(&wanted).await?;
     let next_cursor = page.rows.last().filter(|_| page.next).map(|row| query::cursor(row.place));
-    Ok(Json(FailedPage { failed: page.rows.into_iter().map(FailedWork::from).collect(), next_cursor }))
+    Ok(Json(FailedPage {
+        failed: page.rows.into_iter().map(FailedWork::from).collect(),
+        next_cursor,
+    }))
 }
 
 /// The lane in which such work waits.

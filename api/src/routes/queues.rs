@@ -41,9 +41,8 @@ pub async fn list(State(api): State<Api>, query: Query) -> Result<Json<Queues>, 
     let queues = lanes.into_iter().zip(depths).map(|(view, depth)| {
         let lane = view.lane;
         let own = |pause: &&buildfleet::store::Pause| pause.gate == Gate::Lane(lane);
-        let meets = |limit: &&buildfleet::domain::limit::Limit| {
-            limit.lane.is_none_or(|of| of == lane)
-        };
+        let meets =
+            |limit: &&buildfleet::domain::limit::Limit| limit.lane.is_none_or(|of| of == lane);
         Queue {
             paused: paused.iter().find(own).cloned().and_then(Pause::of),
             parked: parked

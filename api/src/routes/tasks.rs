@@ -58,10 +58,7 @@ pub async fn show(
     let task = api.store.task(id).await?;
     let attempts = api.store.task_attempts(id).await?;
     let task = shown(&api, vec![task]).await?.pop().ok_or_else(Error::internal)?;
-    Ok(Json(TaskWithAttempts {
-        task,
-        attempts: attempts.into_iter().map(Attempt::from).collect(),
-    }))
+    Ok(Json(TaskWithAttempts { task, attempts: attempts.into_iter().map(Attempt::from).collect() }))
 }
 
 /// Tasks with what keeps them waiting, asked for together.

@@ -106,9 +106,7 @@ pub fn read_limit(name: String, body: &Value) -> Result<limit::Limit, Vec<Fault>
         concurrency: fields
             .whole("concurrency", "a whole number between 0 and 1000000")
             .map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
-        rate: fields
-            .object("rate")
-            .map(|rate| read_rate(Fields::new("rate.", rate), &mut inner)),
+        rate: fields.object("rate").map(|rate| read_rate(Fields::new("rate.", rate), &mut inner)),
     };
     if limit.value.as_ref().is_some_and(|value| VALUE_CHARS_MAX < value.chars().count()) {
         fields.fault("value", format!("must have at most {VALUE_CHARS_MAX} characters"));
@@ -141,9 +139,7 @@ fn read_rate(mut fields: Fields<'_>, faults: &mut Vec<Fault>) -> limit::Rate {
     faults.extend(fields.finish());
     limit::Rate {
         count: count.map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX)),
-        per: secs
-            .and_then(|secs| Duration::try_from_secs_f64(secs).ok())
-            .unwrap_or(Duration::MAX),
+        per: secs.and_then(|secs| Duration::try_from_secs_f64(secs).ok()).unwrap_or(Duration::MAX),
     }
 }
 

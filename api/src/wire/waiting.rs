@@ -135,9 +135,7 @@ impl Pause {
 impl From<store::Parked> for ParkedAt {
     fn from(parked: store::Parked) -> Self {
         let (on, limit, pause) = match parked.gate {
-            Gate::Limit { name, value } => {
-                (WaitsOn::Limit, Some(LimitValue { name, value }), None)
-            }
+            Gate::Limit { name, value } => (WaitsOn::Limit, Some(LimitValue { name, value }), None),
             gate => (WaitsOn::Pause, None, Some(outside(&gate))),
         };
         Self { on, limit, pause, count: parked.count }

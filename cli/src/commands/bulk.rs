@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Context, scheduling::why};
 use crate::{
-    args::{Bulk, BuildsBulk, BulkOf, DeliveriesBulk},
+    args::{BuildsBulk, Bulk, BulkOf, DeliveriesBulk},
     exit::{Error, Exit},
     table::plain,
 };

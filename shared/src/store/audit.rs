@@ -9,7 +9,10 @@ use crate::domain::limit::{Gate, Limit};
 pub enum Change<'a> {
     LimitPut(&'a Limit),
     LimitRemoved(&'a str),
-    WeightPut { tenant: &'a str, weight: f64 },
+    WeightPut {
+        tenant: &'a str,
+        weight: f64,
+    },
     Paused(&'a Gate),
     Resumed(&'a Gate),
     /// Something is done to all that a filter meets: what, to which sort of thing, and how far.

@@ -103,11 +103,8 @@ pub async fn paused_work_says_who_paused_it(store: &dyn Ageing) {
     let scene = executing(store, "fetch").await;
     let other = submitted(store).await;
     let job = Job::Task(scene.task("fetch"));
-    let gates = [
-        Gate::Build(scene.build),
-        Gate::Tenant(TENANT.to_owned()),
-        Gate::Lane(Lane::Tasks),
-    ];
+    let gates =
+        [Gate::Build(scene.build), Gate::Tenant(TENANT.to_owned()), Gate::Lane(Lane::Tasks)];
 
     for gate in &gates {
         store.pause(gate, "ada").await.unwrap();
@@ -325,10 +322,7 @@ pub async fn deliveries_are_found_by_every_part_of_a_filter(store: &dyn Ageing) 
     for (filter, wanted) in [
         (any.clone(), vec![next, lost]),
         (DeliveryFilter { tenant: "other".to_owned(), ..any.clone() }, Vec::new()),
-        (
-            DeliveryFilter { states: vec![delivery::State::Exhausted], ..any.clone() },
-            vec![lost],
-        ),
+        (DeliveryFilter { states: vec![delivery::State::Exhausted], ..any.clone() }, vec![lost]),
         (DeliveryFilter { build: Some(build), ..any.clone() }, vec![next, lost]),
         (DeliveryFilter { build: Some(draw::id()), ..any.clone() }, Vec::new()),
         (DeliveryFilter { kind: Some(Kind::PlanGenerated), ..any.clone() }, vec![next]),

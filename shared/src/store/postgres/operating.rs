@@ -157,7 +157,7 @@ impl Operating for Postgres {
 
     async fn note(&self, change: &Change<'_>, by: &str) -> Result<(), Error> {
         let mut conn = self.db.pool.acquire().await?;
-        limits::note(&mut conn, by, change.action(), &change.subject(), &change.detail()).await
+        limits::note(&mut conn, by, *change).await
     }
 }
 

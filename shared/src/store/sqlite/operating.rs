@@ -30,7 +30,8 @@ impl Operating for Sqlite {
         let mut waits = HashMap::new();
         let mut reader = self.look().await?;
         for &lane in Lane::ALL {
-            let ids: Vec<_> = jobs.iter().filter(|job| job.lane() == lane).map(Job::to_string).collect();
+            let ids: Vec<_> =
+                jobs.iter().filter(|job| job.lane() == lane).map(Job::to_string).collect();
             if ids.is_empty() {
                 continue;
             }
