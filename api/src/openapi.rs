@@ -49,7 +49,7 @@ use crate::{routes, wire};
         (name = "files", description = "What was written"),
         (name = "deliveries", description = "Events on their way to webhooks"),
         (name = "fleet", description = "Who works, and how much waits"),
-        (name = "scheduling", description = "How much may run, whose turn it is, and what is paused"),
+        (name = "scheduling", description = "What may run, whose turn it is, what is paused"),
         (name = "health", description = "Without a key"),
     ),
     modifiers(&Keys, &Errors),

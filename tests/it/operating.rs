@@ -1,4 +1,5 @@
-//! What operators change holds over the whole fleet, is shown and written down, and lets go at once.
+//! What operators change holds over the whole fleet, is shown and written down, and lets go at
+//! once.
 
 use std::{
     sync::Arc,
@@ -94,8 +95,8 @@ async fn a_limit_holds_over_two_workers_until_it_is_removed(footing: Footing) {
     );
 }
 
-/// Nothing is begun of what is paused, however long one looks; answers with how long the whole build
-/// takes once it is resumed.
+/// Nothing is begun of what is paused, however long one looks; answers with how long the whole
+/// build takes once it is resumed.
 async fn held(fleet: &Fleet, runner: &Scripted, build: &str, state: &str, gate: &str) -> Duration {
     let before = runner.begun().len();
     fleet.until_state(build, state).await;

@@ -16,11 +16,12 @@ use crate::{
     get, path = "/v1/audit", operation_id = "list_audit", tag = "scheduling",
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "10 if absent"),
-        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]{1,40}$", description = "The `next_cursor` of the page before"),
+        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]{1,40}$",
+         description = "The `next_cursor` of the page before"),
     ),
     responses(
         (status = 200, description = "A page", body = Audit),
-        (status = 400, description = "`bad_query`: every bad parameter is named in `detail.fields`"),
+        (status = 400, description = "`bad_query`: every bad parameter is in `detail.fields`"),
     ),
 )]
 pub async fn list(State(api): State<Api>, mut query: Query) -> Result<Json<Audit>, Error> {

@@ -36,13 +36,13 @@ const SHOWN: u32 = 20;
 
 /// Cancel, retry, pause or resume many builds
 ///
-/// All that a filter meets, newest first. With `dry_run` only says how many and which. Without, each
-/// is done by itself; those that cannot be are counted with their reasons. Stops after `limit` builds
-/// or 15 seconds, and tells where to go on. Written to the audit with its filter.
+/// All that a filter meets, newest first. With `dry_run` only says how many and which. Without,
+/// each is done by itself; those that cannot be are counted with their reasons. Stops after `limit`
+/// builds or 15 seconds, and tells where to go on. Written to the audit with its filter.
 #[utoipa::path(
     post, path = "/v1/builds/bulk", operation_id = "bulk_builds", tag = "builds",
     params(
-        ("X-Reason" = Option<String>, Header, max_length = 200, description = "Why, for the audit"),
+        ("X-Reason" = Option<String>, Header, max_length = 200, description = "Why"),
     ),
     request_body = NewBuildsBulk,
     responses(
@@ -51,7 +51,7 @@ const SHOWN: u32 = 20;
         (status = 408, description = "`body_too_slow`"),
         (status = 413, description = "`too_large`: more than 1 MiB"),
         (status = 415, description = "`unsupported_media_type`: not `application/json`"),
-        (status = 422, description = "`invalid_request`: every bad field is named in `detail.fields`"),
+        (status = 422, description = "`invalid_request`: every bad field is in `detail.fields`"),
     ),
 )]
 pub async fn builds(
@@ -94,7 +94,7 @@ pub async fn builds(
 #[utoipa::path(
     post, path = "/v1/deliveries/bulk", operation_id = "bulk_deliveries", tag = "deliveries",
     params(
-        ("X-Reason" = Option<String>, Header, max_length = 200, description = "Why, for the audit"),
+        ("X-Reason" = Option<String>, Header, max_length = 200, description = "Why"),
     ),
     request_body = NewDeliveriesBulk,
     responses(
@@ -103,7 +103,7 @@ pub async fn builds(
         (status = 408, description = "`body_too_slow`"),
         (status = 413, description = "`too_large`: more than 1 MiB"),
         (status = 415, description = "`unsupported_media_type`: not `application/json`"),
-        (status = 422, description = "`invalid_request`: every bad field is named in `detail.fields`"),
+        (status = 422, description = "`invalid_request`: every bad field is in `detail.fields`"),
     ),
 )]
 pub async fn deliveries(

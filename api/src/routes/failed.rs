@@ -17,17 +17,18 @@ use crate::{
 #[utoipa::path(
     get, path = "/v1/failed", operation_id = "list_failed", tag = "scheduling",
     params(
-        ("kind" = Option<crate::wire::failed::WorkKind>, Query, description = "All kinds if absent"),
+        ("kind" = Option<crate::wire::failed::WorkKind>, Query, description = "All if absent"),
         ("code" = Option<String>, Query, description = "Only of this code, such as `quarantined`"),
         ("tenant" = Option<String>, Query),
-        ("since" = Option<String>, Query, format = DateTime, description = "Given up then or later"),
-        ("until" = Option<String>, Query, format = DateTime, description = "Given up before"),
+        ("since" = Option<String>, Query, format = DateTime, description = "Not before"),
+        ("until" = Option<String>, Query, format = DateTime, description = "Before"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "10 if absent"),
-        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]{1,80}$", description = "The `next_cursor` of the page before"),
+        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]{1,80}$",
+         description = "The `next_cursor` of the page before"),
     ),
     responses(
         (status = 200, description = "A page", body = FailedPage),
-        (status = 400, description = "`bad_query`: every bad parameter is named in `detail.fields`"),
+        (status = 400, description = "`bad_query`: every bad parameter is in `detail.fields`"),
     ),
 )]
 pub async fn list(State(api): State<Api>, mut query: Query) -> Result<Json<FailedPage>, Error> {

@@ -23,13 +23,13 @@ pub async fn list(State(api): State<Api>, query: Query) -> Result<Json<Limits>, 
 
 /// Make or replace a limit
 ///
-/// It holds over all replicas from the next claim on; what runs goes on. What is over it waits and is
-/// not looked at again until there is room.
+/// It holds over all replicas from the next claim on; what runs goes on. What is over it waits and
+/// is not looked at again until there is room.
 #[utoipa::path(
     put, path = "/v1/limits/{name}", operation_id = "put_limit", tag = "scheduling",
     params(
         ("name" = String, Path, min_length = 1, max_length = 100, pattern = "^[A-Za-z0-9_.-]+$"),
-        ("X-Reason" = Option<String>, Header, max_length = 200, description = "Why, for the audit"),
+        ("X-Reason" = Option<String>, Header, max_length = 200, description = "Why"),
     ),
     request_body = NewLimit,
     responses(
@@ -38,7 +38,7 @@ pub async fn list(State(api): State<Api>, query: Query) -> Result<Json<Limits>, 
         (status = 408, description = "`body_too_slow`"),
         (status = 413, description = "`too_large`: more than 1 MiB"),
         (status = 415, description = "`unsupported_media_type`: not `application/json`"),
-        (status = 422, description = "`invalid_request`: every bad field is named in `detail.fields`"),
+        (status = 422, description = "`invalid_request`: every bad field is in `detail.fields`"),
     ),
 )]
 pub async fn put(
@@ -61,7 +61,7 @@ pub async fn put(
     delete, path = "/v1/limits/{name}", operation_id = "remove_limit", tag = "scheduling",
     params(
         ("name" = String, Path),
-        ("X-Reason" = Option<String>, Header, max_length = 200, description = "Why, for the audit"),
+        ("X-Reason" = Option<String>, Header, max_length = 200, description = "Why"),
     ),
     responses((status = 204, description = "It is gone")),
 )]

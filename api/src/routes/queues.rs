@@ -23,7 +23,8 @@ const QUEUE_WITHIN: Duration = Duration::from_secs(1);
 
 /// List queues
 ///
-/// What waits in each and where, what runs, whether it is paused, and the limits that its work meets.
+/// What waits in each and where, what runs, whether it is paused, and the limits that its work
+/// meets.
 #[utoipa::path(
     get, path = "/v1/queues", operation_id = "list_queues", tag = "fleet",
     responses((status = 200, description = "All queues", body = Queues)),
@@ -65,7 +66,7 @@ pub async fn list(State(api): State<Api>, query: Query) -> Result<Json<Queues>, 
     post, path = "/v1/queues/{queue}/pause", operation_id = "pause_queue", tag = "fleet",
     params(
         ("queue" = crate::wire::QueueName, Path),
-        ("X-Reason" = Option<String>, Header, max_length = 200, description = "Why, for the audit"),
+        ("X-Reason" = Option<String>, Header, max_length = 200, description = "Why"),
     ),
     responses(
         (status = 200, description = "All that is paused", body = Pauses),
@@ -90,7 +91,7 @@ pub async fn pause(
     post, path = "/v1/queues/{queue}/resume", operation_id = "resume_queue", tag = "fleet",
     params(
         ("queue" = crate::wire::QueueName, Path),
-        ("X-Reason" = Option<String>, Header, max_length = 200, description = "Why, for the audit"),
+        ("X-Reason" = Option<String>, Header, max_length = 200, description = "Why"),
     ),
     responses(
         (status = 200, description = "All that is still paused", body = Pauses),

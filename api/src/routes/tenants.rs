@@ -36,8 +36,8 @@ pub async fn weights(State(api): State<Api>, query: Query) -> Result<Json<Weight
 #[utoipa::path(
     put, path = "/v1/weights/{name}", operation_id = "put_weight", tag = "scheduling",
     params(
-        ("name" = String, Path, min_length = 1, max_length = 100, description = "The tenant"),
-        ("X-Reason" = Option<String>, Header, max_length = 200, description = "Why, for the audit"),
+        ("name" = String, Path, min_length = 1, max_length = 100),
+        ("X-Reason" = Option<String>, Header, max_length = 200, description = "Why"),
     ),
     request_body = NewWeight,
     responses(
@@ -46,7 +46,7 @@ pub async fn weights(State(api): State<Api>, query: Query) -> Result<Json<Weight
         (status = 408, description = "`body_too_slow`"),
         (status = 413, description = "`too_large`: more than 1 MiB"),
         (status = 415, description = "`unsupported_media_type`: not `application/json`"),
-        (status = 422, description = "`invalid_request`: every bad field is named in `detail.fields`"),
+        (status = 422, description = "`invalid_request`: every bad field is in `detail.fields`"),
     ),
 )]
 pub async fn put_weight(
@@ -69,7 +69,7 @@ pub async fn put_weight(
     post, path = "/v1/tenants/{name}/pause", operation_id = "pause_tenant", tag = "scheduling",
     params(
         ("name" = String, Path, min_length = 1, max_length = 100),
-        ("X-Reason" = Option<String>, Header, max_length = 200, description = "Why, for the audit"),
+        ("X-Reason" = Option<String>, Header, max_length = 200, description = "Why"),
     ),
     responses(
         (status = 200, description = "All that is paused", body = Pauses),
@@ -95,7 +95,7 @@ pub async fn pause(
     post, path = "/v1/tenants/{name}/resume", operation_id = "resume_tenant", tag = "scheduling",
     params(
         ("name" = String, Path, min_length = 1, max_length = 100),
-        ("X-Reason" = Option<String>, Header, max_length = 200, description = "Why, for the audit"),
+        ("X-Reason" = Option<String>, Header, max_length = 200, description = "Why"),
     ),
     responses(
         (status = 200, description = "All that is still paused", body = Pauses),

@@ -16,8 +16,8 @@ pub struct AuditEntry {
     /// Which key, and why if they said so.
     #[schema(example = "default/key-1: the disk is full")]
     pub by: String,
-    /// `limit_put`, `limit_removed`, `weight_put`, `paused`, `resumed`, or `bulk_` and what was done
-    /// to all that a filter meets: once before it begins, and once more with `_done` after it.
+    /// `limit_put`, `limit_removed`, `weight_put`, `paused`, `resumed`, or `bulk_` and what was
+    /// done to all that a filter meets: once before it begins, and once more with `_done` after it.
     #[schema(example = "limit_put")]
     pub action: String,
     /// The name of a limit or tenant, what was paused, or what a filter was about.

@@ -165,7 +165,8 @@ pub struct BulkAnswer {
     pub refused: u32,
     /// Why some were refused, at most 20 of them.
     pub refusals: Vec<BulkRefusal>,
-    /// There is more: post the same with it as `cursor` to go on. Null at the end, and of a dry run.
+    /// There is more: post the same with it as `cursor` to go on. Null at the end, and of a dry
+    /// run.
     pub next_cursor: Option<String>,
 }
 

@@ -15,7 +15,8 @@ pub struct FailedWork {
     pub id: String,
     pub build_id: String,
     pub tenant: String,
-    /// Of a task, its name; of a delivery, the type of its event; of a build, how its prompt begins.
+    /// Of a task, its name; of a delivery, the type of its event; of a build, how its prompt
+    /// begins.
     pub name: String,
     /// Stable, for programs.
     #[schema(example = "quarantined")]

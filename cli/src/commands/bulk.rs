@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Context, scheduling::why};
 use crate::{
-    args::{BuildsBulk, Bulk, BulkOf, DeliveriesBulk},
+    args::operating::{BuildsBulk, Bulk, BulkOf, DeliveriesBulk},
     exit::{Error, Exit},
     table::plain,
 };

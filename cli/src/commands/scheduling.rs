@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use crate::{
-    args::{Audit, Failed, LimitChange, LimitSet, Pausable, Pausing, WeightChange},
+    args::operating::{Audit, Failed, LimitChange, LimitSet, Pausable, Pausing, WeightChange},
     exit::{Error, Exit},
     table::table,
 };
@@ -136,7 +136,7 @@ fn address(what: &Pausable) -> (String, String) {
 
 /// A text as one part of a path, whatever it has in it.
 fn segment(text: &str) -> String {
-    // A name of dots alone is taken for a way up, however it is written; the API knows no such name.
+    // A name of dots alone is taken for a way up, however it is written; no tenant is called so.
     let mut segment = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') {

@@ -33,9 +33,9 @@ pub trait Operating: Send + Sync {
     /// Those of these gates that are paused.
     async fn paused_at(&self, gates: &[Gate]) -> Result<Vec<Pause>, Error>;
 
-    /// The gates at which ready work of a lane is parked, except those of time and turn; by lane and
-    /// gate, at most `PARKED_GATES` of each lane. Which of them is open by now, only the next claim
-    /// finds out.
+    /// The gates at which ready work of a lane is parked, except those of time and turn; by lane
+    /// and gate, at most `PARKED_GATES` of each lane. Which of them is open by now, only the next
+    /// claim finds out.
     async fn parked(&self) -> Result<Vec<Parked>, Error>;
 
     /// The builds that a filter meets, newest first.
@@ -194,7 +194,7 @@ pub(super) const NAME_CHARS_MAX: i32 = 100;
 
 /// Brings pages of several kinds together.
 pub(super) fn merged(mut rows: Vec<Failed>, limit: u32) -> Page<Failed> {
-    rows.sort_by(|a, b| failed_order(&b.place).cmp(&failed_order(&a.place)));
+    rows.sort_by_key(|row| std::cmp::Reverse(failed_order(&row.place)));
     let limit = limit as usize;
     let next = limit < rows.len();
     rows.truncate(limit);

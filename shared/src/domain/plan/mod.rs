@@ -15,6 +15,7 @@ use std::{collections::HashMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::paths::{MANIFEST, OrderedWrites, PATH_BYTES_MAX, check_path};
 use super::{
     IllegalTransition,
     brief::Complexity,
@@ -23,7 +24,6 @@ use super::{
     task::{Operation, Phase},
     words,
 };
-pub use self::paths::{MANIFEST, OrderedWrites, PATH_BYTES_MAX, check_path};
 
 /// The life of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -10,6 +10,8 @@ pub mod reviving;
 
 use std::time::Duration;
 
+pub use self::by_hand::ByHand;
+pub use self::losing::halts;
 use super::{
     IllegalTransition,
     attempt::{self, Failure, FailureKind, Outcome, Output},
@@ -22,8 +24,6 @@ use super::{
     retry::{Jitter, Policy, Verdict},
     task,
 };
-pub use self::by_hand::ByHand;
-pub use self::losing::halts;
 
 /// What must be known of a build to settle one of its tasks.
 #[derive(Debug, Clone, PartialEq)]
