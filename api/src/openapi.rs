@@ -32,7 +32,12 @@ use crate::{routes, wire};
         routes::events::of_build, routes::files::list, routes::files::show, routes::files::archive,
         routes::plans::approve, routes::plans::reject, routes::tasks::show,
         routes::deliveries::list, routes::deliveries::show, routes::deliveries::redeliver,
-        routes::workers::list, routes::queues::list,
+        routes::builds::pause, routes::builds::resume, routes::builds::attempts,
+        routes::bulk::builds, routes::bulk::deliveries,
+        routes::workers::list, routes::queues::list, routes::queues::pause, routes::queues::resume,
+        routes::limits::list, routes::limits::put, routes::limits::remove,
+        routes::tenants::weights, routes::tenants::put_weight, routes::tenants::pause,
+        routes::tenants::resume, routes::paused::list, routes::audit::list, routes::failed::list,
         routes::health::health, routes::health::alive, routes::health::ready,
     ),
     components(schemas(wire::ErrorBody)),
@@ -44,6 +49,7 @@ use crate::{routes, wire};
         (name = "files", description = "What was written"),
         (name = "deliveries", description = "Events on their way to webhooks"),
         (name = "fleet", description = "Who works, and how much waits"),
+        (name = "scheduling", description = "What may run, whose turn it is, what is paused"),
         (name = "health", description = "Without a key"),
     ),
     modifiers(&Keys, &Errors),
@@ -80,7 +86,7 @@ impl Modify for Errors {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         for (path, item) in &mut document.paths.paths {
             let guarded = path.starts_with("/v1/");
-            let named = path.contains("{id}");
+            let named = path.contains('{');
             for operation in operations(item) {
                 if guarded {
                     add(
@@ -113,7 +119,9 @@ impl Modify for Errors {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.post].into_iter().filter_map(Option::as_mut)
+    [&mut item.get, &mut item.post, &mut item.put, &mut item.delete]
+        .into_iter()
+        .filter_map(Option::as_mut)
 }
 
 fn add(operation: &mut Operation, status: &str, description: &str) {

@@ -10,7 +10,11 @@ use axum::{
     http::request::Parts,
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use buildfleet::domain::{brief::Fault, id::Malformed};
+use buildfleet::{
+    domain::{brief::Fault, id::Malformed, lane::Lane},
+    store::{At, Span},
+};
+use jiff::Timestamp;
 use url::form_urlencoded;
 
 use crate::{
@@ -44,6 +48,32 @@ impl<S: Send + Sync> FromRequestParts<S> for FilePath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         path_param(parts, state, "path").await.map(FilePath)
+    }
+}
+
+/// The `{name}` of an address: of a limit or a tenant, decoded.
+pub struct Name(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        path_param(parts, state, "name").await.map(Name)
+    }
+}
+
+/// The `{queue}` of an address.
+pub struct Queue(pub Lane);
+
+impl<S: Send + Sync> FromRequestParts<S> for Queue {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let name = path_param(parts, state, "queue").await?;
+        let words = one_of(Lane::ALL.iter().map(|lane| lane.as_str()));
+        name.parse()
+            .map(Queue)
+            .map_err(|_| Error::not_found(format!("there is no queue {name:?}; it is {words}")))
     }
 }
 
@@ -118,6 +148,12 @@ impl Query {
         }
     }
 
+    /// From `since` on, and before `until`.
+    pub fn span(&mut self) -> Span {
+        let mut instant = |name| self.parsed::<Instant>(name, INSTANT).map(|Instant(at)| at);
+        Span { since: instant("since"), until: instant("until") }
+    }
+
     pub fn limit(&mut self) -> u32 {
         let limit = self.number("limit", 1, LIMIT_MAX.into(), LIMIT_DEFAULT.into());
         u32::try_from(limit).unwrap_or(LIMIT_MAX)
@@ -126,11 +162,7 @@ impl Query {
     /// Where the page before ended.
     pub fn cursor<T: FromStr>(&mut self) -> Option<T> {
         let text = self.text("cursor")?;
-        let id = BASE64_URL_SAFE_NO_PAD
-            .decode(&text)
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok())
-            .and_then(|id| id.parse().ok());
+        let id = cursor_of(&text);
         if id.is_none() {
             self.faults.push(Fault::new("cursor", "must be a next_cursor of this listing"));
         }
@@ -153,9 +185,30 @@ impl Query {
     }
 }
 
+/// What is wanted where an instant is.
+pub const INSTANT: &str = "an instant such as 2026-11-21T12:00:00Z";
+
+/// An instant as a client writes it. What lies before 1970 is before all that was kept.
+pub struct Instant(pub At);
+
+impl FromStr for Instant {
+    type Err = jiff::Error;
+
+    fn from_str(text: &str) -> Result<Self, jiff::Error> {
+        let at: Timestamp = text.parse()?;
+        Ok(Self(At(at.as_millisecond().max(0))))
+    }
+}
+
 /// What the next page begins after, in a form that promises nothing.
 pub fn cursor(id: impl Display) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(id.to_string())
+}
+
+/// Reads what `cursor` wrote.
+pub fn cursor_of<T: FromStr>(cursor: &str) -> Option<T> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    String::from_utf8(bytes).ok()?.parse().ok()
 }
 
 /// The words of an enum, for a message.

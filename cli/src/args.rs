@@ -1,9 +1,13 @@
 //! What can be typed.
 
+pub mod operating;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use url::Url;
+
+use self::operating::{Audit, Bulk, Failed, LimitChange, Pausing, WeightChange};
 
 const AFTER: &str = "\
 Exit codes: 0 done; 1 the build did not complete, or it cannot be done; 2 wrong arguments or settings;
@@ -107,6 +111,31 @@ pub enum Command {
     Workers,
     /// Show how much work waits and runs
     Queues,
+    /// Show how much may run at once and how often, or change it
+    Limits {
+        #[command(subcommand)]
+        change: Option<LimitChange>,
+    },
+    /// Show the tenants whose share is not 1, or change a share
+    Weights {
+        #[command(subcommand)]
+        change: Option<WeightChange>,
+    },
+    /// Let nothing of a build, a tenant or a queue begin; what runs goes on
+    Pause(Pausing),
+    /// Let it begin again
+    Resume(Pausing),
+    /// List all that is paused, with who did it
+    Paused,
+    /// List what was changed by hand, newest first
+    Audit(Audit),
+    /// List builds, tasks and deliveries that were given up, and why
+    Failed(Failed),
+    /// Do something to all builds or deliveries that a filter meets
+    Bulk {
+        #[command(subcommand)]
+        action: Bulk,
+    },
     /// Check everything that is needed, and say how to mend what is wrong
     Doctor,
 }

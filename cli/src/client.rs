@@ -90,12 +90,33 @@ impl Client {
         body: &Value,
         headers: &[(&'static str, &str)],
     ) -> Result<Value, Error> {
-        let mut request =
-            self.request(Method::POST, path)?.timeout(Duration::from_secs(60)).json(body);
+        self.json(self.asked(Method::POST, path, headers)?.json(body)).await
+    }
+
+    pub async fn put(
+        &self,
+        path: &str,
+        body: &Value,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Value, Error> {
+        self.json(self.asked(Method::PUT, path, headers)?.json(body)).await
+    }
+
+    pub async fn delete(&self, path: &str, headers: &[(&'static str, &str)]) -> Result<(), Error> {
+        self.send(self.asked(Method::DELETE, path, headers)?).await.map(drop)
+    }
+
+    fn asked(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<RequestBuilder, Error> {
+        let mut request = self.request(method, path)?.timeout(Duration::from_secs(60));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.json(request).await
+        Ok(request)
     }
 
     async fn json(&self, request: RequestBuilder) -> Result<Value, Error> {

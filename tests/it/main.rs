@@ -10,6 +10,7 @@ mod retries;
 mod approval;
 mod cancel;
 mod health;
+mod operating;
 mod chaos;
 mod webhooks;
 mod standardwebhooks;

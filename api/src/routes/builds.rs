@@ -11,8 +11,10 @@ use buildfleet::{
         brief::Brief,
         build,
         id::{BuildId, EndpointId},
+        limit::Gate,
     },
     draw,
+    job::Job,
     store::{self, BuildsWanted, Idempotency, NewBuild, NewEndpoint, Submitted},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -20,12 +22,14 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     Api, Error,
-    auth::TENANT,
+    auth::{By, TENANT},
     body, query,
     query::{Id, Query, one_of},
     wire::{
         build::{Build, Builds, Urls},
+        plan::{Attempt, Attempts},
         submission::{self, Accepted, MadeSecret, Submission},
+        waiting::{Pause, Waiting, WaitsOn},
     },
 };
 
@@ -180,7 +184,7 @@ pub async fn list(State(api): State<Api>, mut query: Query) -> Result<Json<Build
 
     let page = api.store.builds(&wanted).await?;
     let next_cursor = page.rows.last().filter(|_| page.next).map(|build| query::cursor(build.id));
-    Ok(Json(Builds { builds: page.rows.into_iter().map(Build::from).collect(), next_cursor }))
+    Ok(Json(Builds { builds: shown(&api, page.rows).await?, next_cursor }))
 }
 
 /// Look at a build
@@ -200,7 +204,7 @@ pub async fn show(
         Some(plan) => Some(api.store.plan(plan).await?.notes),
         None => None,
     };
-    Ok(Json(Build { notes, ..Build::from(build) }))
+    Ok(Json(Build { notes, ..one(&api, build).await? }))
 }
 
 /// Cancel a build
@@ -222,7 +226,7 @@ pub async fn cancel(
 ) -> Result<Json<Build>, Error> {
     query.finish()?;
     let build = api.store.cancel_build(id).await?;
-    Ok(Json(build.into()))
+    Ok(Json(one(&api, build).await?))
 }
 
 /// Retry a build
@@ -244,5 +248,108 @@ pub async fn retry(
 ) -> Result<(StatusCode, Json<Build>), Error> {
     query.finish()?;
     let build = api.store.retry_build(id).await?;
-    Ok((StatusCode::ACCEPTED, Json(build.into())))
+    Ok((StatusCode::ACCEPTED, Json(one(&api, build).await?)))
+}
+
+/// Pause a build
+///
+/// Nothing of it is begun; what runs goes on. Again is harmless.
+#[utoipa::path(
+    post, path = "/v1/builds/{id}/pause", operation_id = "pause_build", tag = "builds",
+    params(
+        ("id" = String, Path, description = "`bld_...`"),
+        ("X-Reason" = Option<String>, Header, max_length = 200, description = "Why, for the audit"),
+    ),
+    responses(
+        (status = 200, description = "The build", body = Build),
+        (status = 400, description = "`bad_query` or `bad_reason`"),
+        (status = 409, description = "`build_is_final`: it has come to its end"),
+    ),
+)]
+pub async fn pause(
+    State(api): State<Api>,
+    Id(id): Id<BuildId>,
+    By(by): By,
+    query: Query,
+) -> Result<Json<Build>, Error> {
+    query.finish()?;
+    api.store.pause(&Gate::Build(id), &by).await?;
+    Ok(Json(one(&api, api.store.build(id).await?).await?))
+}
+
+/// Resume a build
+///
+/// Its work can be begun at once. Again is harmless.
+#[utoipa::path(
+    post, path = "/v1/builds/{id}/resume", operation_id = "resume_build", tag = "builds",
+    params(
+        ("id" = String, Path, description = "`bld_...`"),
+        ("X-Reason" = Option<String>, Header, max_length = 200, description = "Why, for the audit"),
+    ),
+    responses(
+        (status = 200, description = "The build", body = Build),
+        (status = 400, description = "`bad_query` or `bad_reason`"),
+    ),
+)]
+pub async fn resume(
+    State(api): State<Api>,
+    Id(id): Id<BuildId>,
+    By(by): By,
+    query: Query,
+) -> Result<Json<Build>, Error> {
+    query.finish()?;
+    let build = api.store.build(id).await?;
+    api.store.resume(&Gate::Build(id), &by).await?;
+    Ok(Json(one(&api, build).await?))
+}
+
+/// List the attempts at planning a build
+///
+/// Oldest first. Those at its tasks are found at the tasks.
+#[utoipa::path(
+    get, path = "/v1/builds/{id}/attempts", operation_id = "list_planning_attempts", tag = "builds",
+    params(("id" = String, Path, description = "`bld_...`")),
+    responses((status = 200, description = "All attempts", body = Attempts)),
+)]
+pub async fn attempts(
+    State(api): State<Api>,
+    Id(id): Id<BuildId>,
+    query: Query,
+) -> Result<Json<Attempts>, Error> {
+    query.finish()?;
+    let attempts = api.store.planning_attempts(id).await?;
+    Ok(Json(Attempts { attempts: attempts.into_iter().map(Attempt::from).collect() }))
+}
+
+/// A build with what keeps it waiting.
+pub(super) async fn one(api: &Api, build: store::Build) -> Result<Build, Error> {
+    let mut builds = shown(api, vec![build]).await?;
+    builds.pop().ok_or_else(Error::internal)
+}
+
+/// Builds with what keeps them waiting, asked for together.
+async fn shown(api: &Api, builds: Vec<store::Build>) -> Result<Vec<Build>, Error> {
+    let open = || builds.iter().filter(|build| !build.state.is_final());
+    let mut gates: Vec<_> = open().map(|build| Gate::Build(build.id)).collect();
+    gates.extend(open().map(|build| Gate::Tenant(build.tenant.clone())));
+    gates.sort_unstable();
+    gates.dedup();
+    let queued = open().filter(|build| build.state == build::State::Queued);
+    let queued: Vec<_> = queued.map(|build| Job::Plan(build.id)).collect();
+    let (paused, mut waits) = if gates.is_empty() {
+        Default::default()
+    } else {
+        (api.store.paused_at(&gates).await?, api.store.waits(&queued).await?)
+    };
+    let shown = builds.into_iter().map(|build| {
+        let is_open = !build.state.is_final();
+        let at = |gate: &Gate| paused.iter().find(|pause| is_open && pause.gate == *gate).cloned();
+        let pause = at(&Gate::Build(build.id)).or_else(|| at(&Gate::Tenant(build.tenant.clone())));
+        let waiting = match build.state {
+            build::State::PendingApproval => Some(Waiting::on(WaitsOn::Approval)),
+            _ => waits.remove(&Job::Plan(build.id)).map(Waiting::from),
+        };
+        Build { paused: pause.and_then(Pause::of), waiting, ..Build::from(build) }
+    });
+    Ok(shown.collect())
 }

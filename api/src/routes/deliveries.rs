@@ -1,12 +1,15 @@
 //! Deliveries: what was told to whom, why it failed, and telling it once more.
 
+use std::collections::HashMap;
+
 use axum::{Json, extract::State, http::StatusCode};
 use buildfleet::{
     domain::{
         delivery,
         id::{BuildId, DeliveryId},
     },
-    store::DeliveriesWanted,
+    job::Job,
+    store::{self, DeliveriesWanted},
 };
 
 use crate::{
@@ -14,7 +17,10 @@ use crate::{
     auth::TENANT,
     query,
     query::{Id, Query, one_of},
-    wire::delivery::{Deliveries, Delivery, DeliveryAttempt, DeliveryWithAttempts},
+    wire::{
+        delivery::{Deliveries, Delivery, DeliveryAttempt, DeliveryWithAttempts},
+        waiting::Waiting,
+    },
 };
 
 /// List deliveries
@@ -47,10 +53,7 @@ pub async fn list(State(api): State<Api>, mut query: Query) -> Result<Json<Deliv
     let page = api.store.deliveries(&wanted).await?;
     let next_cursor =
         page.rows.last().filter(|_| page.next).map(|delivery| query::cursor(delivery.id));
-    Ok(Json(Deliveries {
-        deliveries: page.rows.into_iter().map(Delivery::from).collect(),
-        next_cursor,
-    }))
+    Ok(Json(Deliveries { deliveries: shown(&api, page.rows).await?, next_cursor }))
 }
 
 /// Look at a delivery and its attempts
@@ -68,7 +71,7 @@ pub async fn show(
     let delivery = api.store.delivery(id).await?;
     let attempts = api.store.delivery_attempts(id).await?;
     Ok(Json(DeliveryWithAttempts {
-        delivery: delivery.into(),
+        delivery: one(&api, delivery).await?,
         attempts: attempts.into_iter().map(DeliveryAttempt::from).collect(),
     }))
 }
@@ -91,5 +94,21 @@ pub async fn redeliver(
 ) -> Result<(StatusCode, Json<Delivery>), Error> {
     query.finish()?;
     let delivery = api.store.redeliver(id).await?;
-    Ok((StatusCode::ACCEPTED, Json(delivery.into())))
+    Ok((StatusCode::ACCEPTED, Json(one(&api, delivery).await?)))
+}
+
+async fn one(api: &Api, delivery: store::Delivery) -> Result<Delivery, Error> {
+    shown(api, vec![delivery]).await?.pop().ok_or_else(Error::internal)
+}
+
+/// Deliveries with what keeps them waiting, asked for together.
+async fn shown(api: &Api, deliveries: Vec<store::Delivery>) -> Result<Vec<Delivery>, Error> {
+    let open = deliveries.iter().filter(|delivery| !delivery.state.is_final());
+    let open: Vec<_> = open.map(|delivery| Job::Delivery(delivery.id)).collect();
+    let mut waits = if open.is_empty() { HashMap::new() } else { api.store.waits(&open).await? };
+    let shown = deliveries.into_iter().map(|delivery| {
+        let waiting = waits.remove(&Job::Delivery(delivery.id)).map(Waiting::from);
+        Delivery { waiting, ..Delivery::from(delivery) }
+    });
+    Ok(shown.collect())
 }

@@ -8,13 +8,19 @@ pub mod files;
 pub mod deliveries;
 pub mod workers;
 pub mod queues;
+pub mod limits;
+pub mod tenants;
+pub mod paused;
+pub mod audit;
+pub mod failed;
+pub mod bulk;
 pub mod health;
 
 use axum::{
     Router,
     http::{HeaderName, HeaderValue, Method, header},
     middleware::{from_fn, from_fn_with_state},
-    routing::{get, post},
+    routing::{get, post, put},
 };
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -32,9 +38,13 @@ pub fn router(api: Api) -> Router {
     let cors = cors(&api.settings.cors_origins);
     let routes = Router::new()
         .route("/v1/builds", post(builds::submit).get(builds::list))
+        .route("/v1/builds/bulk", post(bulk::builds))
         .route("/v1/builds/{id}", get(builds::show))
         .route("/v1/builds/{id}/cancel", post(builds::cancel))
         .route("/v1/builds/{id}/retry", post(builds::retry))
+        .route("/v1/builds/{id}/pause", post(builds::pause))
+        .route("/v1/builds/{id}/resume", post(builds::resume))
+        .route("/v1/builds/{id}/attempts", get(builds::attempts))
         .route("/v1/builds/{id}/plan", get(plans::of_build))
         .route("/v1/builds/{id}/tasks", get(tasks::of_build))
         .route("/v1/builds/{id}/events", get(events::of_build))
@@ -45,10 +55,22 @@ pub fn router(api: Api) -> Router {
         .route("/v1/plans/{id}/reject", post(plans::reject))
         .route("/v1/tasks/{id}", get(tasks::show))
         .route("/v1/deliveries", get(deliveries::list))
+        .route("/v1/deliveries/bulk", post(bulk::deliveries))
         .route("/v1/deliveries/{id}", get(deliveries::show))
         .route("/v1/deliveries/{id}/redeliver", post(deliveries::redeliver))
         .route("/v1/workers", get(workers::list))
         .route("/v1/queues", get(queues::list))
+        .route("/v1/queues/{queue}/pause", post(queues::pause))
+        .route("/v1/queues/{queue}/resume", post(queues::resume))
+        .route("/v1/limits", get(limits::list))
+        .route("/v1/limits/{name}", put(limits::put).delete(limits::remove))
+        .route("/v1/weights", get(tenants::weights))
+        .route("/v1/weights/{name}", put(tenants::put_weight))
+        .route("/v1/tenants/{name}/pause", post(tenants::pause))
+        .route("/v1/tenants/{name}/resume", post(tenants::resume))
+        .route("/v1/paused", get(paused::list))
+        .route("/v1/audit", get(audit::list))
+        .route("/v1/failed", get(failed::list))
         .route("/health", get(health::health))
         .route("/livez", get(health::alive))
         .route("/readyz", get(health::ready))
@@ -78,7 +100,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
     Some(
         CorsLayer::new()
             .allow_origin(allowed)
-            .allow_methods([Method::GET, Method::POST])
+            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
             .allow_headers([
                 header::AUTHORIZATION,
                 header::CONTENT_TYPE,
@@ -86,6 +108,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
                 own("idempotency-key"),
                 own("last-event-id"),
                 own("x-api-key"),
+                auth::REASON,
                 own("x-request-id"),
             ])
             .expose_headers([

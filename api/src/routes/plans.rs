@@ -6,6 +6,7 @@ use buildfleet::domain::{
     id::{BuildId, PlanId},
 };
 
+use super::builds::one;
 use crate::{
     Api, Error, body,
     query::{Id, Query},
@@ -55,7 +56,7 @@ pub async fn approve(
 ) -> Result<Json<Build>, Error> {
     query.finish()?;
     let build = api.store.approve_plan(id).await?;
-    Ok(Json(build.into()))
+    Ok(Json(one(&api, build).await?))
 }
 
 /// Reject a plan
@@ -84,7 +85,7 @@ pub async fn reject(
     query.finish()?;
     let reason = reason(body.as_ref()).map_err(|faults| Error::invalid(&faults))?;
     let build = api.store.reject_plan(id, "plan_rejected", &reason).await?;
-    Ok(Json(build.into()))
+    Ok(Json(one(&api, build).await?))
 }
 
 fn reason(body: Option<&serde_json::Value>) -> Result<String, Vec<Fault>> {

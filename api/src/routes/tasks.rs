@@ -1,12 +1,24 @@
 //! Tasks: what is done, and every attempt at it.
 
+use std::collections::HashMap;
+
 use axum::{Json, extract::State};
-use buildfleet::domain::id::{BuildId, TaskId};
+use buildfleet::{
+    domain::{
+        id::{BuildId, TaskId},
+        task,
+    },
+    job::Job,
+    store,
+};
 
 use crate::{
     Api, Error,
     query::{Id, Query},
-    wire::plan::{Attempt, Task, TaskWithAttempts, Tasks},
+    wire::{
+        plan::{Attempt, Task, TaskWithAttempts, Tasks},
+        waiting::{Waiting, WaitsOn},
+    },
 };
 
 /// List a build's tasks
@@ -28,7 +40,7 @@ pub async fn of_build(
         Some(_) => api.store.tasks(id).await?,
         None => Vec::new(),
     };
-    Ok(Json(Tasks { tasks: tasks.into_iter().map(Task::from).collect() }))
+    Ok(Json(Tasks { tasks: shown(&api, tasks).await? }))
 }
 
 /// Look at a task and its attempts
@@ -45,8 +57,21 @@ pub async fn show(
     query.finish()?;
     let task = api.store.task(id).await?;
     let attempts = api.store.task_attempts(id).await?;
-    Ok(Json(TaskWithAttempts {
-        task: task.into(),
-        attempts: attempts.into_iter().map(Attempt::from).collect(),
-    }))
+    let task = shown(&api, vec![task]).await?.pop().ok_or_else(Error::internal)?;
+    Ok(Json(TaskWithAttempts { task, attempts: attempts.into_iter().map(Attempt::from).collect() }))
+}
+
+/// Tasks with what keeps them waiting, asked for together.
+async fn shown(api: &Api, tasks: Vec<store::Task>) -> Result<Vec<Task>, Error> {
+    let ready = tasks.iter().filter(|task| task.state == task::State::Ready);
+    let ready: Vec<_> = ready.map(|task| Job::Task(task.id)).collect();
+    let mut waits = if ready.is_empty() { HashMap::new() } else { api.store.waits(&ready).await? };
+    let shown = tasks.into_iter().map(|task| {
+        let waiting = match task.state {
+            task::State::Pending => Some(Waiting::on(WaitsOn::Dependencies)),
+            _ => waits.remove(&Job::Task(task.id)).map(Waiting::from),
+        };
+        Task { waiting, ..Task::from(task) }
+    });
+    Ok(shown.collect())
 }

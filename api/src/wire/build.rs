@@ -8,7 +8,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{BuildState, Complexity, OnLoss, OnTaskFailure, TaskPhase, Time};
+use super::{
+    BuildState, Complexity, OnLoss, OnTaskFailure, TaskPhase, Time,
+    waiting::{Pause, Waiting},
+};
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Build {
@@ -39,6 +42,10 @@ pub struct Build {
     /// How much of the work has come to an end, in percent, with one decimal.
     #[schema(minimum = 0, maximum = 100, example = 62.5)]
     pub progress: f64,
+    /// It, or its tenant, is paused: nothing of it is begun, what runs goes on.
+    pub paused: Option<Pause>,
+    /// Why nobody plans it yet; null once somebody has begun. For its tasks, see there.
+    pub waiting: Option<Waiting>,
     /// `planning`, then the earliest phase with open tasks; null at the end.
     pub current_phase: Option<Phase>,
     pub tasks: TaskCounts,
@@ -181,6 +188,8 @@ impl From<store::Build> for Build {
             plan_id: build.plan.map(|plan| plan.to_string()),
             forked_from: build.forked_from.map(|task| task.to_string()),
             notes: None,
+            paused: None,
+            waiting: None,
             webhook: build.webhook.as_ref().map(|webhook| BuildWebhook {
                 url: webhook.url.clone(),
                 endpoint_id: webhook.endpoint.to_string(),

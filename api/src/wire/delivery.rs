@@ -4,7 +4,7 @@ use buildfleet::store;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{AttemptState, DeliveryState, EventType, Failure, Time};
+use super::{AttemptState, DeliveryState, EventType, Failure, Time, waiting::Waiting};
 
 /// The telling of one event to one endpoint.
 #[derive(Debug, Serialize, ToSchema)]
@@ -21,6 +21,8 @@ pub struct Delivery {
     /// The event's place in the build's log.
     pub seq: u64,
     pub state: DeliveryState,
+    /// Why it is not being sent; null once it is.
+    pub waiting: Option<Waiting>,
     /// How many attempts were begun.
     pub attempt: u32,
     /// The newest failure.
@@ -42,6 +44,7 @@ impl From<store::Delivery> for Delivery {
             kind: delivery.kind.into(),
             seq: delivery.seq,
             state: delivery.state.into(),
+            waiting: None,
             attempt: delivery.attempt,
             error: delivery.failure.map(Failure::from),
             created_at: delivery.created_at.into(),

@@ -113,6 +113,29 @@ impl<'a> Fields<'a> {
         word
     }
 
+    /// Some words of an enum.
+    pub fn words<T: FromStr>(&mut self, name: &'static str, words: &[&str]) -> Option<Vec<T>> {
+        let mut read = Vec::new();
+        for (index, value) in self.list(name)?.iter().enumerate() {
+            match value.as_str().and_then(|word| word.parse().ok()) {
+                Some(word) => read.push(word),
+                None => self.fault(&format!("{name}[{index}]"), not_a_word(value, words)),
+            }
+        }
+        Some(read)
+    }
+
+    /// A string that means something, such as an id.
+    pub fn parsed<T: FromStr>(&mut self, name: &'static str, wanted: &str) -> Option<T> {
+        self.read(name, wanted, |value| value.as_str()?.parse().ok())
+    }
+
+    /// Whether something was wrong with a field, or with something in it.
+    pub fn has_fault(&self, name: &str) -> bool {
+        let path = format!("{}{name}", self.at);
+        self.faults.iter().any(|fault| fault.field == path)
+    }
+
     /// Ends the reading: whatever was not asked for is a fault.
     pub fn finish(mut self) -> Vec<Fault> {
         let unknown = self.map.keys().filter(|key| !self.known.contains(&key.as_str()));

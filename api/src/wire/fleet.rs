@@ -4,7 +4,11 @@ use buildfleet::{member::LOST_AFTER, store};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{QueueName, Time};
+use super::{
+    QueueName, Time,
+    limit::Limit,
+    waiting::{ParkedAt, Pause},
+};
 
 /// Whether a worker can be counted on.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
@@ -82,6 +86,13 @@ pub struct Queue {
     pub backlog_secs: Option<f64>,
     /// How many jobs the waker holds; null if it did not answer.
     pub queued_jobs: Option<u64>,
+    /// Nothing is taken from it, what runs goes on.
+    pub paused: Option<Pause>,
+    /// What waits at limits and pauses. A hundred gates are told of, and ten thousand pieces of work
+    /// at each.
+    pub parked: Vec<ParkedAt>,
+    /// The limits that its work meets.
+    pub limits: Vec<Limit>,
 }
 
 impl Queue {
@@ -96,6 +107,9 @@ impl Queue {
             rate_per_sec,
             backlog_secs: (0.0 < rate_per_sec).then(|| lane.waiting as f64 / rate_per_sec),
             queued_jobs,
+            paused: None,
+            parked: Vec::new(),
+            limits: Vec::new(),
         }
     }
 }

@@ -9,6 +9,11 @@ pub mod event;
 pub mod file;
 pub mod delivery;
 pub mod fleet;
+pub mod limit;
+pub mod waiting;
+pub mod audit;
+pub mod failed;
+pub mod bulk;
 
 use std::borrow::Cow;
 
@@ -16,7 +21,7 @@ use buildfleet::{
     domain::{
         attempt, brief, build as build_rules, delivery as delivery_rules, event as event_rules,
     },
-    domain::{plan as plan_rules, task as task_rules},
+    domain::{limit as limit_rules, plan as plan_rules, task as task_rules},
     job,
     store::At,
 };
@@ -83,6 +88,7 @@ words! {
     /// What the loss of a task means for one that waits for it.
     OnLoss from buildfleet::domain::dependency::OnLoss;
     QueueName from job::Lane;
+    CountedBy from limit_rules::By;
 }
 
 /// Why an attempt came to nothing.

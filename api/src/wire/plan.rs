@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::{
     AttemptState, Complexity, Failure, PlanState, TaskOperation, TaskPhase, TaskState, Time,
+    waiting::Waiting,
 };
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -82,6 +83,8 @@ pub struct Task {
     /// The only paths that it may write.
     pub writes: Vec<String>,
     pub state: TaskState,
+    /// Why nobody works on it yet; null once somebody has begun.
+    pub waiting: Option<Waiting>,
     /// How many attempts were begun.
     pub attempt: u32,
     /// How many attempts failed.
@@ -114,6 +117,7 @@ impl From<store::Task> for Task {
             depends_on: task.depends_on.iter().map(ToString::to_string).collect(),
             writes: task.writes,
             state: task.state.into(),
+            waiting: None,
             attempt: task.attempt,
             failures: task.failures,
             crashes: task.crashes,
@@ -139,7 +143,13 @@ pub struct TaskWithAttempts {
     pub attempts: Vec<Attempt>,
 }
 
-/// One try at a task.
+/// All tries at the planning of a build, oldest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Attempts {
+    pub attempts: Vec<Attempt>,
+}
+
+/// One try at a task, or at the planning of a build.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Attempt {
     /// From 1.

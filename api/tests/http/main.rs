@@ -10,4 +10,7 @@ mod streaming;
 mod files;
 mod deliveries;
 mod fleet;
+mod scheduling;
+mod failed;
+mod bulk;
 mod document;

@@ -99,6 +99,20 @@ impl Scene {
         self.call(request(Method::POST, path, &headers, Body::from(body.to_owned()))).await
     }
 
+    pub async fn put_json(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+        let mut headers = headers.to_vec();
+        headers.push(("content-type", "application/json"));
+        self.call(request(Method::PUT, path, &headers, Body::from(body.to_string()))).await
+    }
+
+    pub async fn post_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.call(request(Method::POST, path, headers, Body::empty())).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.call(request(Method::DELETE, path, &[], Body::empty())).await
+    }
+
     pub async fn submit(&self, brief: Value) -> Answer {
         self.post_json("/v1/builds", &[], &brief.to_string()).await
     }

@@ -206,6 +206,13 @@ fn described(build: &Value, tasks: &Value) -> String {
     if let Some(at) = build["finished_at"].as_str() {
         words.push(format!("finished  {at}"));
     }
+    if let Some(by) = build["paused"]["by"].as_str() {
+        let what = build["paused"]["what"].as_str().unwrap_or_default();
+        words.push(format!("paused    the {what}, by {}", plain(by)));
+    }
+    if let Some(waits) = waiting(&build["waiting"]) {
+        words.push(format!("waiting   {}", plain(&waits)));
+    }
     if let Some(message) = build["error"]["message"].as_str() {
         words.push(format!("error     {}", plain(message)));
     }
@@ -220,12 +227,30 @@ fn described(build: &Value, tasks: &Value) -> String {
     words.join("\n")
 }
 
+/// Why something waits; nothing of dependencies and of the line, which are no news.
+fn waiting(waiting: &Value) -> Option<String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    Some(match waiting["on"].as_str()? {
+        "time" => format!("until {}", text(&waiting["due_at"])),
+        "limit" => format!("for room under the limit {}", text(&waiting["limit"]["name"])),
+        "pause" => {
+            let pause = &waiting["pause"];
+            format!("while the {} is paused by {}", text(&pause["what"]), text(&pause["by"]))
+        }
+        "approval" => "for approval".to_owned(),
+        _ => return None,
+    })
+}
+
 fn task_row(task: &Value) -> Vec<String> {
     let text = |name: &str| task[name].as_str().unwrap_or_default().to_owned();
-    let failure = match task["error"]["reason"].as_str() {
+    let mut failure = match task["error"]["reason"].as_str() {
         Some(reason) if task["state"] != "completed" => format!(": {reason}"),
         _ => String::new(),
     };
+    if let Some(waits) = waiting(&task["waiting"]) {
+        failure += &format!(" (waits {waits})");
+    }
     vec![
         text("id"),
         text("state"),

@@ -52,12 +52,31 @@ pub async fn queues(context: &Context) -> Result<Exit, Error> {
                     number(&queue["running"]).to_string(),
                     age(&queue["oldest_age_ms"]),
                     format!("{:.2}/s", queue["rate_per_sec"].as_f64().unwrap_or(0.0)),
+                    standing(queue),
                 ]
             })
             .collect();
-        table(&["QUEUE", "WAITING", "DELAYED", "RUNNING", "OLDEST", "RATE"], &rows)
+        table(&["QUEUE", "WAITING", "DELAYED", "RUNNING", "OLDEST", "RATE", "HELD UP"], &rows)
     });
     Ok(Exit::Done)
+}
+
+/// What keeps its work from being begun: a pause, and what is parked where.
+fn standing(queue: &Value) -> String {
+    let mut words = Vec::new();
+    if let Some(by) = queue["paused"]["by"].as_str() {
+        words.push(format!("paused by {by}"));
+    }
+    for parked in queue["parked"].as_array().into_iter().flatten() {
+        let limit = &parked["limit"];
+        let at = match (limit["name"].as_str(), limit["value"].as_str()) {
+            (Some(name), None | Some("")) => format!("limit {name}"),
+            (Some(name), Some(value)) => format!("limit {name} of {value}"),
+            (None, _) => format!("pause of {}", parked["pause"].as_str().unwrap_or_default()),
+        };
+        words.push(format!("{} at {at}", number(&parked["count"])));
+    }
+    words.join(", ")
 }
 
 fn number(value: &Value) -> u64 {

@@ -1,12 +1,14 @@
 //! One file for each sort of thing that can be typed.
 
 mod builds;
+mod bulk;
 mod deliveries;
 mod doctor;
 mod fleet;
 mod listen;
 mod local;
 mod project;
+mod scheduling;
 
 use std::path::PathBuf;
 
@@ -73,6 +75,14 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         Command::Listen(listen) => listen::run(&context, listen).await,
         Command::Workers => fleet::workers(&context).await,
         Command::Queues => fleet::queues(&context).await,
+        Command::Limits { change } => scheduling::limits(&context, change).await,
+        Command::Weights { change } => scheduling::weights(&context, change).await,
+        Command::Pause(pausing) => scheduling::pause(&context, pausing).await,
+        Command::Resume(pausing) => scheduling::resume(&context, pausing).await,
+        Command::Paused => scheduling::paused(&context).await,
+        Command::Audit(audit) => scheduling::audit(&context, audit).await,
+        Command::Failed(failed) => scheduling::failed(&context, failed).await,
+        Command::Bulk { action } => bulk::run(&context, action).await,
         Command::Doctor => doctor::run(&context).await,
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{IllegalTransition, plan::DraftTask, words};
+use super::{IllegalTransition, plan::DraftTask, retry::Verdict, words};
 
 /// The life of an attempt: it runs, then it has come to something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -100,6 +100,8 @@ pub struct Failure {
 pub const TIMED_OUT: &str = "timed_out";
 /// The code of a failure by a lapsed lease.
 pub const WORKER_LOST: &str = "worker_lost";
+/// The code of what was given up since it lost its holders, time after time.
+pub const QUARANTINED: &str = "quarantined";
 
 impl Failure {
     pub fn transient(code: &str, reason: impl Into<String>) -> Self {
@@ -117,6 +119,19 @@ impl Failure {
             code: WORKER_LOST.to_owned(),
             reason: "the worker fell silent and its lease lapsed".to_owned(),
         }
+    }
+
+    /// What is kept of it once it was judged. Work that is given up since it lost its holders is
+    /// quarantined: it may well be what killed them. `crashes` counts this one.
+    #[must_use]
+    pub fn judged(self, verdict: Verdict, crashes: u32) -> Self {
+        if self.kind != FailureKind::Lost || verdict != Verdict::GiveUp {
+            return self;
+        }
+        let workers = if crashes == 1 { "worker" } else { "workers" };
+        let reason =
+            format!("quarantined: it lost {crashes} {workers}, and is not tried again by itself");
+        Self { kind: FailureKind::Lost, code: QUARANTINED.to_owned(), reason }
     }
 
     /// The attempt ran past its time limit.

@@ -9,9 +9,18 @@ use crate::domain::limit::{Gate, Limit};
 pub enum Change<'a> {
     LimitPut(&'a Limit),
     LimitRemoved(&'a str),
-    WeightPut { tenant: &'a str, weight: f64 },
+    WeightPut {
+        tenant: &'a str,
+        weight: f64,
+    },
     Paused(&'a Gate),
     Resumed(&'a Gate),
+    /// Something is done to all that a filter meets: what, to which sort of thing, and how far.
+    Bulk {
+        action: &'static str,
+        subject: &'static str,
+        detail: &'a Value,
+    },
 }
 
 impl Change<'_> {
@@ -22,6 +31,7 @@ impl Change<'_> {
             Change::WeightPut { .. } => "weight_put",
             Change::Paused(_) => "paused",
             Change::Resumed(_) => "resumed",
+            Change::Bulk { action, .. } => action,
         }
     }
 
@@ -32,6 +42,7 @@ impl Change<'_> {
             Change::LimitRemoved(name) => (*name).to_owned(),
             Change::WeightPut { tenant, .. } => (*tenant).to_owned(),
             Change::Paused(gate) | Change::Resumed(gate) => gate.to_string(),
+            Change::Bulk { subject, .. } => (*subject).to_owned(),
         }
     }
 
@@ -48,6 +59,7 @@ impl Change<'_> {
                 }),
             }),
             Change::WeightPut { weight, .. } => json!({ "weight": weight }),
+            Change::Bulk { detail, .. } => (*detail).clone(),
             Change::LimitRemoved(_) | Change::Paused(_) | Change::Resumed(_) => Value::Null,
         }
     }

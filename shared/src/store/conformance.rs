@@ -22,6 +22,7 @@ pub mod deliveries;
 pub mod scheduling;
 pub mod limiting;
 pub mod pausing;
+pub mod operating;
 pub mod fleet;
 
 use std::{collections::HashMap, time::Duration};

@@ -9,6 +9,7 @@ pub mod view;
 pub mod asked;
 pub mod audit;
 pub mod bell;
+pub mod operating;
 pub mod postgres;
 pub mod sqlite;
 #[cfg(feature = "conformance")]
@@ -34,6 +35,7 @@ use crate::{
 };
 pub use asked::*;
 pub use bell::Bell;
+pub use operating::*;
 pub use view::*;
 
 /// What a caller of the store does next depends on this.
@@ -96,7 +98,7 @@ pub struct Fence {
 }
 
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Operating + Send + Sync + 'static {
     /// Answers if the database does.
     async fn ping(&self) -> Result<(), Error>;
 

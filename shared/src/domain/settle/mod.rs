@@ -178,6 +178,7 @@ impl Progress {
         let (failures, crashes) = if lost { (0, 1) } else { (1, 0) };
         let verdict =
             policy.judge(failure.kind, self.failures + failures, self.crashes + crashes, jitter);
+        let failure = failure.judged(verdict, self.crashes + crashes);
         let ended = if lost { attempt::Trigger::LeaseLapsed } else { attempt::Trigger::Failure };
         let task = task::State::InProgress.on(task::Trigger::AttemptFailed(verdict))?;
         let mut settlement = Settlement {
@@ -288,7 +289,8 @@ pub fn settle_planning(
             settlement.events.push(Event::plan_retrying(attempt, failure, after_ms));
         }
         Verdict::GiveUp => {
-            let stop = Stop::new(&failure.code, failure.reason.clone());
+            let failure = failure.clone().judged(verdict, crashes + new_crashes);
+            let stop = Stop::new(&failure.code, failure.reason);
             settlement.events.push(Event::build_failed(&stop, Tally::default()));
             settlement.stop = Some(stop);
         }

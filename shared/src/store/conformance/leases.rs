@@ -98,7 +98,7 @@ pub async fn a_task_that_loses_three_workers_is_given_up(store: &dyn Ageing) {
     assert_eq!(scene.build_state().await, build::State::Failed);
     let task = store.task(scene.task("fetch")).await.unwrap();
     assert_eq!((task.failures, task.crashes), (0, 3));
-    assert_eq!(task.failure.unwrap().code, attempt::WORKER_LOST);
+    assert_eq!(task.failure.unwrap().code, attempt::QUARANTINED);
 }
 
 pub async fn a_lost_lease_is_settled_once_by_sweepers_at_once(store: &dyn Ageing) {
@@ -139,7 +139,7 @@ pub async fn a_build_that_loses_three_planners_fails(store: &dyn Ageing) {
 
     let build = store.build(build).await.unwrap();
     assert_eq!(build.state, build::State::Failed);
-    assert_eq!(build.stop.unwrap().code, attempt::WORKER_LOST);
+    assert_eq!(build.stop.unwrap().code, attempt::QUARANTINED);
 }
 
 pub async fn lapsed_work_is_listed_longest_lapsed_first(store: &dyn Ageing) {

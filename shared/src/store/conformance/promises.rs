@@ -186,6 +186,18 @@ macro_rules! store_conformance {
                 a_worker_silent_for_an_hour_is_forgotten,
                 lanes_count_what_waits_and_runs,
                 a_store_answers;
+            operating:
+                ready_work_says_where_it_waits,
+                paused_work_says_who_paused_it,
+                what_is_parked_is_counted_by_gate,
+                builds_are_found_by_every_part_of_a_filter,
+                what_a_filter_meets_is_counted_and_paged,
+                failed_work_is_listed_with_its_reasons,
+                failed_work_is_listed_newest_first_and_in_pages,
+                quarantined_work_is_found_by_its_code,
+                deliveries_are_found_by_every_part_of_a_filter,
+                attempts_at_planning_are_listed_oldest_first,
+                what_is_done_in_bulk_is_in_the_audit;
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -167,7 +167,7 @@ fn judge(
             Verdict::Retry { after } => Some(after),
             Verdict::GiveUp => None,
         },
-        failure: Some(failure),
+        failure: Some(failure.judged(verdict, crashes + new_crashes)),
         failures: new_failures,
         crashes: new_crashes,
     })

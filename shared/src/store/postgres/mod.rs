@@ -30,6 +30,7 @@ mod claiming;
 mod limits;
 mod desk;
 mod fleet;
+mod operating;
 #[cfg(feature = "conformance")]
 mod ageing;
 

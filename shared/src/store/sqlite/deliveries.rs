@@ -335,7 +335,13 @@ pub(super) async fn settle(
         Trigger::AttemptFailed(Verdict::Retry { after }) => Some(tx.in_future(after)),
         _ => None,
     };
-    write(tx, id, attempt, state, due_at, [failures, crashes], sent.failure.as_ref()).await?;
+    let kept = match (&sent.failure, trigger) {
+        (Some(failure), Trigger::AttemptFailed(verdict)) => {
+            Some(failure.clone().judged(verdict, held.crashes + crashes))
+        }
+        _ => None,
+    };
+    write(tx, id, attempt, state, due_at, [failures, crashes], kept.as_ref()).await?;
     end_attempt(tx, id, attempt, attempt::State::Running.on(ended)?, sent).await?;
     match due_at {
         Some(due_at) if due_at <= tx.now => tx.ring([Job::Delivery(id)]),

@@ -287,7 +287,7 @@ pub(super) async fn paused(db: &mut SqliteConnection) -> Result<Vec<Pause>, Erro
     rows.iter().map(read).collect()
 }
 
-async fn note(tx: &mut Tx, by: &str, change: Change<'_>) -> Result<(), Error> {
+pub(super) async fn note(tx: &mut Tx, by: &str, change: Change<'_>) -> Result<(), Error> {
     sqlx::query("insert into audit (at, by, action, subject, detail) values ($1, $2, $3, $4, $5)")
         .bind(tx.now)
         .bind(by)

@@ -26,6 +26,7 @@ mod claiming;
 mod gates;
 mod ranks;
 mod fleet;
+mod operating;
 #[cfg(feature = "conformance")]
 mod ageing;
 #[cfg(feature = "conformance")]

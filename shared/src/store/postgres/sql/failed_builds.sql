@@ -1,0 +1,19 @@
+-- Builds that failed; their attempts are those at planning.
+select w.id, w.id as build_id, w.tenant, left(regexp_replace(w.brief ->> 'prompt', '\s+', ' ', 'g'), $8) as name, w.stop_code as code, w.stop_message as reason,
+       w.attempt, w.failures, w.crashes, w.settled_at,
+       (extract(epoch from w.settled_at) * 1000000)::bigint as place,
+       (select failure from planning_attempts a
+         where a.build_id = w.id and a.failure is not null order by number limit 1) as first,
+       (select failure from planning_attempts a
+         where a.build_id = w.id and a.failure is not null order by number desc limit 1) as last
+  from builds w
+ where w.state = 'failed'
+   and ($1::text is null or w.tenant = $1)
+   and ($2::text is null or w.stop_code = $2)
+   and ($3::bigint is null or to_timestamp($3 / 1000.0) <= w.settled_at)
+   and ($4::bigint is null or w.settled_at < to_timestamp($4 / 1000.0))
+   and ($5::bigint is null
+        or (w.settled_at, w.id)
+           < ('epoch'::timestamptz + $5 * interval '1 microsecond', $6::text))
+ order by w.settled_at desc, w.id desc
+ limit $7
