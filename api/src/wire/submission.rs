@@ -83,6 +83,9 @@ pub struct NewBuild {
     #[schema(min_length = 1, max_length = 100, pattern = r"\S")]
     pub limit_key: Option<String>,
     pub budget: Option<NewBudget>,
+    /// Whether tasks that were done before may be answered with what was made then, and stand for
+    /// others. `true` if absent.
+    pub cache: Option<bool>,
     pub webhook: Option<NewWebhook>,
     /// Yours; given back as it is. At most 16 KiB as JSON.
     #[schema(value_type = Option<Object>)]
@@ -248,6 +251,7 @@ fn read_brief(fields: &mut Fields<'_>, inner: &mut Vec<Fault>) -> Brief {
             .object("budget")
             .map(|budget| read_budget(Fields::new("budget.", budget), inner))
             .unwrap_or_default(),
+        cache: fields.flag("cache").unwrap_or(true),
         metadata: fields.object("metadata").cloned().unwrap_or_default(),
     }
 }

@@ -1,5 +1,7 @@
 //! One try at leased work, and what it came to.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{IllegalTransition, plan::DraftTask, retry::Verdict, words};
@@ -160,6 +162,31 @@ pub struct Output {
     /// What is to be done besides, as it turned out: added to the plan when this is settled.
     #[serde(default)]
     pub tasks: Vec<DraftTask>,
+    #[serde(default)]
+    pub origin: Origin,
+}
+
+/// Where an output comes from, and what becomes of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// The attempt made it, and nobody else shall have it.
+    #[default]
+    Made,
+    /// The attempt made it, and it stands for the same work done again.
+    MadeAs(ResultKey),
+    /// The same work was done before; this is what it made then.
+    Cached,
+}
+
+/// Names a piece of work by all that its result depends on: a SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ResultKey(pub [u8; 32]);
+
+impl fmt::Display for ResultKey {
+    /// In hex.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 /// A complete file of a project.

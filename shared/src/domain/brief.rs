@@ -32,8 +32,15 @@ pub struct Brief {
     pub limit_key: Option<String>,
     #[serde(default)]
     pub budget: Budget,
+    /// Whether its tasks may be answered with results of others, and answer others.
+    #[serde(default = "yes")]
+    pub cache: bool,
     /// Whatever the client wants to find again; never read by the fleet.
     pub metadata: Map<String, Value>,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// What a build may use of models. One that asks no model uses nothing, so any budget holds.
@@ -106,6 +113,7 @@ impl Brief {
             deadline_secs: None,
             limit_key: None,
             budget: Budget::default(),
+            cache: true,
             metadata: Map::new(),
         }
     }
@@ -160,6 +168,13 @@ impl Brief {
             fault("metadata", format!("must have at most {METADATA_BYTES_MAX} bytes as JSON"));
         }
         faults
+    }
+
+    /// About how many bytes it takes.
+    pub fn size(&self) -> u64 {
+        let features = self.features.iter().map(|feature| feature.len()).sum::<usize>();
+        let metadata = serde_json::to_string(&self.metadata).map_or(0, |json| json.len());
+        (self.prompt.len() + features + metadata) as u64
     }
 
     pub fn deadline(&self) -> Option<Duration> {

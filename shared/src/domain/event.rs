@@ -219,11 +219,13 @@ impl Event {
         )
     }
 
-    pub fn task_completed(task: &TaskRef, files: &[&str]) -> Self {
-        Self::of(
-            Kind::TaskCompleted,
-            json!({ "taskId": task.id, "taskName": task.name, "filesCreated": files }),
-        )
+    /// `cached`: the work was done before, and not again.
+    pub fn task_completed(task: &TaskRef, files: &[&str], cached: bool) -> Self {
+        let mut data = json!({ "taskId": task.id, "taskName": task.name, "filesCreated": files });
+        if cached {
+            data["cached"] = true.into();
+        }
+        Self::of(Kind::TaskCompleted, data)
     }
 
     /// `task_timeout` where the failure was a time limit, `task_failed` otherwise.

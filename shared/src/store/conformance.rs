@@ -23,6 +23,7 @@ pub mod scheduling;
 pub mod limiting;
 pub mod pausing;
 pub mod operating;
+pub mod upkeep;
 pub mod fleet;
 
 use std::{collections::HashMap, time::Duration};

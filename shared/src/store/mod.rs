@@ -10,6 +10,8 @@ pub mod asked;
 pub mod audit;
 pub mod bell;
 pub mod operating;
+pub mod upkeep;
+mod results;
 pub mod postgres;
 pub mod sqlite;
 #[cfg(feature = "conformance")]
@@ -36,6 +38,7 @@ use crate::{
 pub use asked::*;
 pub use bell::Bell;
 pub use operating::*;
+pub use upkeep::{Forgotten, OpenBuilds, Pressure, Space, Upkeep};
 pub use view::*;
 
 /// What a caller of the store does next depends on this.
@@ -98,7 +101,7 @@ pub struct Fence {
 }
 
 #[async_trait]
-pub trait Store: Operating + Send + Sync + 'static {
+pub trait Store: Operating + Upkeep + Send + Sync + 'static {
     /// Answers if the database does.
     async fn ping(&self) -> Result<(), Error>;
 
@@ -197,7 +200,7 @@ pub trait Store: Operating + Send + Sync + 'static {
 
     /// Settles an attempt at a task: reads the progress under the build's lock, asks
     /// `Progress::settle`, writes what it says. The files of a success are kept by path; the newest
-    /// wins. `Fenced` if the attempt is not the running one.
+    /// wins. With `Origin::MadeAs`, `Upkeep::cached` finds it from then on. `Fenced` if the attempt is not the running one.
     async fn settle_task(
         &self,
         fence: Fence,

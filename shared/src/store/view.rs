@@ -197,6 +197,9 @@ pub struct TaskClaim {
     /// What it waited for. Empty as the store gives it; the worker reads them for a runner that
     /// wants them.
     pub prerequisites: Vec<Prerequisite>,
+    pub tenant: String,
+    /// Whether its brief allows results of others, and to others.
+    pub cache: bool,
 }
 
 impl TaskClaim {

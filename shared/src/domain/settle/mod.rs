@@ -14,7 +14,7 @@ pub use self::by_hand::ByHand;
 pub use self::losing::halts;
 use super::{
     IllegalTransition,
-    attempt::{self, Failure, FailureKind, Outcome, Output},
+    attempt::{self, Failure, FailureKind, Origin, Outcome, Output},
     brief::OnTaskFailure,
     build::{self, Stop},
     dependency::OnLoss,
@@ -145,7 +145,8 @@ impl Progress {
         let mut settlement =
             self.unchanged(attempt::State::Running.on(attempt::Trigger::Success)?, task);
         let paths: Vec<&str> = output.files.iter().map(|file| file.path.as_str()).collect();
-        settlement.events.push(Event::task_completed(&self.task, &paths));
+        let cached = output.origin == Origin::Cached;
+        settlement.events.push(Event::task_completed(&self.task, &paths, cached));
         settlement.output = Some(output);
         settlement.tally.completed += 1;
         for dependent in self.dependents.iter().filter(|dependent| dependent.on == self.task.id) {

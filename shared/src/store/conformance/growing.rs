@@ -22,7 +22,7 @@ fn more(graph: &str, edges: &[(&str, &str)]) -> Vec<DraftTask> {
 
 fn wrote_and_wants(path: &str, tasks: Vec<DraftTask>) -> Outcome {
     let file = OutputFile { path: path.to_owned(), content: "x".to_owned() };
-    Outcome::Succeeded(Output { files: vec![file], logs: Vec::new(), tasks })
+    Outcome::Succeeded(Output { files: vec![file], tasks, ..Output::default() })
 }
 
 pub async fn tasks_are_added_to_a_build_that_runs(store: &dyn Ageing) {

@@ -28,11 +28,16 @@ pub(super) async fn submit(db: &Db, new: &NewBuild) -> Result<Submitted, Error> 
         .bind(new.brief.deadline().map(secs))
         .bind(&new.brief.limit_key)
         .bind(rank)
+        .bind(new.brief.cache)
         .execute(&mut *tx)
         .await?
         .rows_affected();
     if inserted == 0 {
-        return submitted_before(&mut tx, new).await;
+        let earlier = match &new.idempotency {
+            Some(idempotency) => submitted_before(&mut tx, &new.tenant, idempotency).await?,
+            None => None,
+        };
+        return earlier.map(Submitted::Again).ok_or_else(|| Error::not_found(new.id));
     }
     if let Some(endpoint) = &new.webhook {
         sqlx::query(
@@ -52,24 +57,27 @@ pub(super) async fn submit(db: &Db, new: &NewBuild) -> Result<Submitted, Error> 
     Ok(Submitted::New(build))
 }
 
-async fn submitted_before(conn: &mut PgConnection, new: &NewBuild) -> Result<Submitted, Error> {
-    let idempotency = new.idempotency.as_ref();
-    let row = sqlx::query(
+/// The build that a key stands for, if the tenant has used it.
+pub(super) async fn submitted_before(
+    conn: &mut PgConnection,
+    tenant: &str,
+    idempotency: &Idempotency,
+) -> Result<Option<Build>, Error> {
+    let found = sqlx::query(
         "select id, request_hash from builds where tenant = $1 and idempotency_key = $2",
     )
-    .bind(&new.tenant)
-    .bind(idempotency.map(|idempotency| &idempotency.key))
-    .fetch_one(&mut *conn)
+    .bind(tenant)
+    .bind(&idempotency.key)
+    .fetch_optional(&mut *conn)
     .await?;
-    if row.try_get::<Option<&str>, _>("request_hash")?
-        != idempotency.map(|idempotency| idempotency.request_hash.as_str())
-    {
+    let Some(row) = found else { return Ok(None) };
+    if row.try_get::<Option<&str>, _>("request_hash")? != Some(&*idempotency.request_hash) {
         return Err(Error::conflict(
             "idempotency_key_reused",
             "this idempotency key was used for another request",
         ));
     }
-    view(conn, row.word("id")?).await.map(Submitted::Again)
+    view(conn, row.word("id")?).await.map(Some)
 }
 
 /// What every reading of builds begins with. `$1` are the words of `Phase`, in order.

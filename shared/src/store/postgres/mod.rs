@@ -31,6 +31,10 @@ mod limits;
 mod desk;
 mod fleet;
 mod operating;
+mod results;
+mod forgetting;
+mod listening;
+mod upkeep;
 #[cfg(feature = "conformance")]
 mod ageing;
 
@@ -88,6 +92,7 @@ impl Postgres {
             // It would set in for the price that is put on reading a whole table, however small.
             ("jit", "off"),
         ]);
+        let options = Self::at_home(options).await.map_err(OpenError::Connect)?;
         let flows = options.clone().options([("synchronous_commit", "off")]);
         let flows = Flows(
             PgPoolOptions::new()
@@ -129,6 +134,31 @@ impl Postgres {
     fn rings<T>(&self, (answer, claimable): (T, Vec<Job>)) -> T {
         self.db.bell.ring(claimable);
         answer
+    }
+
+    /// The same options with the schema fixed in which the tables are, or will be.
+    ///
+    /// A role that is called like our schema of functions, `buildfleet`, would otherwise find that
+    /// schema first on its path once it is there, and its tables no more.
+    async fn at_home(options: PgConnectOptions) -> Result<PgConnectOptions, sqlx::Error> {
+        let pool = Self::connect(options.clone()).await?;
+        let home: Option<String> = sqlx::query_scalar(
+            "select quote_ident(coalesce(
+               (select schema
+                  from unnest(current_schemas(false)) with ordinality as path (schema, place)
+                 where to_regclass(quote_ident(schema) || '.planning_attempts') is not null
+                 order by place
+                 limit 1),
+               current_schema()))",
+        )
+        .fetch_one(&pool)
+        .await?;
+        pool.close().await;
+        Ok(match home {
+            Some(home) => options.options([("search_path", home)]),
+            // Without any schema, the first migration says so better.
+            None => options,
+        })
     }
 
     async fn connect(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
@@ -219,6 +249,7 @@ impl Store for Postgres {
     }
 
     async fn claim_builds(&self, ask: &Ask) -> Result<Vec<BuildClaim>, Error> {
+        again(|| queueing::rank_handed_in(&self.db)).await?;
         self.claim(|| planning::claim(&self.db, ask)).await
     }
 

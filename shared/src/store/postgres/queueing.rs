@@ -67,6 +67,45 @@ impl Flows {
     }
 }
 
+/// How many builds are given their rank at once.
+const HANDED_IN_MOST: i64 = 500;
+
+/// Gives builds a rank that `buildfleet.submit` handed in, and with it their place in the lane.
+pub(super) async fn rank_handed_in(db: &Db) -> Result<(), Error> {
+    const UNRANKED: &str = "select id, tenant, priority
+         from builds
+        where state = 'queued' and parked_on = 'turn'
+        order by id
+        limit $1
+          for no key update skip locked";
+    let mut tx = db.pool.begin().await?;
+    let rows = sqlx::query(UNRANKED).bind(HANDED_IN_MOST).fetch_all(&mut *tx).await?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut entering: BTreeMap<Flow, Vec<String>> = BTreeMap::new();
+    for row in rows {
+        let flow = Flow { tenant: row.try_get("tenant")?, priority: row.try_get("priority")? };
+        entering.entry(flow).or_default().push(row.try_get("id")?);
+    }
+    let costs = entering.iter().map(|(flow, ids)| (flow.clone(), vec![1; ids.len()])).collect();
+    let ranks = db.flows.ranks(Lane::Plans, &costs).await?;
+    let ids: Vec<String> = entering.into_values().flatten().collect();
+    sqlx::query(
+        "update builds b
+            set parked_on = null, rank = u.rank
+           from unnest($1::text[], $2::float8[]) as u (id, rank)
+          where b.id = u.id",
+    )
+    .bind(ids)
+    // Both are in the order of the flows.
+    .bind(ranks.into_values().flatten().collect::<Vec<_>>())
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
 /// How long until the next work that waits for its time is due; none in a lane that is paused.
 pub(super) async fn next_due(pool: &PgPool, lane: Lane) -> Result<Option<Duration>, Error> {
     let table = claiming::table_of(lane);

@@ -247,6 +247,7 @@ pub(super) async fn succeed_all(
     // Before the domain is asked, since a build's last event says how many files there are.
     let files = won.iter().map(|(running, output, _)| (running, output.files.as_slice()));
     keep_files(conn, builds, files).await?;
+    results::keep(conn, won.iter().map(|(running, output, _)| (running.build, *output))).await?;
     let ids = won.iter().map(|(running, ..)| running.named.id).collect::<Vec<_>>();
     let mut dependents = Dependents::read(conn, &ids).await?;
     let mut written = Successes::default();

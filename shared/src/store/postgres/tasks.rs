@@ -116,12 +116,12 @@ pub(super) async fn claim(db: &Db, ask: &Ask) -> Result<Claimed<TaskClaim>, Erro
         .bind(attempt::State::Running.as_str())
         .fetch_all(&mut *tx)
         .await?;
-    let specs = specs(&mut tx, &rows).await?;
+    let plans = plans_of(&mut tx, &rows).await?;
     let mut claims = Vec::with_capacity(rows.len());
     let mut started: BTreeMap<BuildId, Vec<Event>> = BTreeMap::new();
     for row in &rows {
         let plan: PlanId = row.word("plan_id")?;
-        let claim = read_claim(row, specs.get(&plan).cloned().unwrap_or_default())?;
+        let claim = read_claim(row, plans.get(&plan).cloned().unwrap_or_default())?;
         let named = TaskRef { id: claim.task, name: claim.name.clone() };
         let event = Event::task_started(&named, row.try_get("description")?, claim.attempt);
         started.entry(claim.build).or_default().push(event);
@@ -149,23 +149,41 @@ pub(super) async fn claim(db: &Db, ask: &Ask) -> Result<Claimed<TaskClaim>, Erro
     Ok(Claimed { claims, entered, passed_over: None })
 }
 
-/// The specs of the plans of some tasks: read once for all tasks of a plan.
-async fn specs(
+/// What tasks have of their plans and builds.
+#[derive(Clone, Default)]
+struct OfPlan {
+    spec: Arc<Value>,
+    cache: bool,
+}
+
+/// Read once for all tasks of a plan.
+async fn plans_of(
     conn: &mut PgConnection,
     rows: &[PgRow],
-) -> Result<BTreeMap<PlanId, Arc<Value>>, Error> {
+) -> Result<BTreeMap<PlanId, OfPlan>, Error> {
     let mut plans =
         rows.iter().map(|row| row.word("plan_id")).collect::<Result<Vec<PlanId>, _>>()?;
     plans.sort_unstable();
     plans.dedup();
-    let rows = sqlx::query("select id, spec from plans where id = any($1)")
-        .bind(texts(plans))
-        .fetch_all(conn)
-        .await?;
-    rows.iter().map(|row| Ok((row.word("id")?, Arc::new(row.json("spec")?)))).collect()
+    let rows = sqlx::query(
+        "select p.id, p.spec, b.cache
+           from plans p
+           join builds b on b.id = p.build_id
+          where p.id = any($1)",
+    )
+    .bind(texts(plans))
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let of_plan =
+                OfPlan { spec: Arc::new(row.json("spec")?), cache: row.try_get("cache")? };
+            Ok((row.word("id")?, of_plan))
+        })
+        .collect()
 }
 
-fn read_claim(row: &PgRow, spec: Arc<Value>) -> Result<TaskClaim, Error> {
+fn read_claim(row: &PgRow, plan: OfPlan) -> Result<TaskClaim, Error> {
     Ok(TaskClaim {
         task: row.word("id")?,
         build: row.word("build_id")?,
@@ -178,9 +196,11 @@ fn read_claim(row: &PgRow, spec: Arc<Value>) -> Result<TaskClaim, Error> {
         estimated_secs: row.count("estimated_secs")?,
         writes: row.json("writes")?,
         input: row.json("input")?,
-        spec,
+        spec: plan.spec,
         cost: cost(row)?,
         prerequisites: Vec::new(),
+        tenant: row.try_get("tenant")?,
+        cache: plan.cache,
     })
 }
 

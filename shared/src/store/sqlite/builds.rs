@@ -15,7 +15,10 @@ use crate::{
         task,
     },
     job::{Job, Lane},
-    store::{Build, BuildWebhook, BuildsWanted, Error, NewBuild, NewEndpoint, Page, Submitted},
+    store::{
+        Build, BuildWebhook, BuildsWanted, Error, Idempotency, NewBuild, NewEndpoint, Page,
+        Submitted,
+    },
 };
 use secrecy::ExposeSecret;
 
@@ -114,16 +117,19 @@ pub(super) fn tally(row: &SqliteRow) -> Result<Tally, sqlx::Error> {
 }
 
 pub(super) async fn submit(tx: &mut Tx, new: NewBuild) -> Result<Submitted, Error> {
-    if let Some(earlier) = earlier(tx, &new).await? {
-        return Ok(Submitted::Again(one(tx.db(), earlier).await?));
+    if let Some(given) = &new.idempotency
+        && let Some(earlier) = submitted_before(tx.db(), &new.tenant, given).await?
+    {
+        return Ok(Submitted::Again(earlier));
     }
     let NewBuild { id, tenant, brief, idempotency, webhook } = new;
     let rank = ranks::give_one(tx, Lane::Plans, &tenant, brief.priority).await?;
     sqlx::query(
         "insert into builds
            (id, tenant, brief, priority, project_id, on_task_failure, state, idempotency_key,
-            request_hash, due_at, deadline_at, created_at, updated_at, limit_key, rank)
-         values ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9, $10, $9, $9, $11, $12)",
+            request_hash, due_at, deadline_at, created_at, updated_at, limit_key, rank,
+            cache)
+         values ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9, $10, $9, $9, $11, $12, $13)",
     )
     .bind(id.to_string())
     .bind(&tenant)
@@ -137,6 +143,7 @@ pub(super) async fn submit(tx: &mut Tx, new: NewBuild) -> Result<Submitted, Erro
     .bind(brief.deadline().map(|deadline| tx.in_future(deadline)))
     .bind(&brief.limit_key)
     .bind(rank)
+    .bind(brief.cache)
     .execute(tx.db())
     .await?;
     if let Some(endpoint) = webhook {
@@ -147,18 +154,23 @@ pub(super) async fn submit(tx: &mut Tx, new: NewBuild) -> Result<Submitted, Erro
 }
 
 /// The build that the same tenant submitted under the same key.
-async fn earlier(tx: &mut Tx, new: &NewBuild) -> Result<Option<BuildId>, Error> {
-    let Some(given) = &new.idempotency else { return Ok(None) };
-    let row = sqlx::query(
+pub(super) async fn submitted_before(
+    db: &mut SqliteConnection,
+    tenant: &str,
+    given: &Idempotency,
+) -> Result<Option<Build>, Error> {
+    let found = sqlx::query(
         "select id, request_hash from builds where tenant = $1 and idempotency_key = $2",
     )
-    .bind(&new.tenant)
+    .bind(tenant)
     .bind(&given.key)
-    .fetch_optional(tx.db())
+    .fetch_optional(&mut *db)
     .await?;
-    match row {
+    match found {
         None => Ok(None),
-        Some(row) if row.text("request_hash")? == given.request_hash => Ok(Some(row.word("id")?)),
+        Some(row) if row.text("request_hash")? == given.request_hash => {
+            one(db, row.word("id")?).await.map(Some)
+        }
         Some(_) => Err(Error::conflict(
             "idempotency_key_reused",
             "the idempotency key was used for another request",

@@ -27,12 +27,19 @@ mod gates;
 mod ranks;
 mod fleet;
 mod operating;
+mod results;
+mod forgetting;
+mod upkeep;
 #[cfg(feature = "conformance")]
 mod ageing;
 #[cfg(feature = "conformance")]
 mod contradictions;
 
-use std::{path::Path, str::FromStr, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -73,6 +80,8 @@ const STATEMENTS: usize = 256;
 pub struct Sqlite {
     writer: Writer,
     readers: SqlitePool,
+    /// Where the database is.
+    folder: PathBuf,
 }
 
 impl Sqlite {
@@ -114,7 +123,8 @@ impl Sqlite {
             .connect_with(options.pragma("query_only", "on"))
             .await
             .map_err(OpenError::Connect)?;
-        Ok(Self { writer: Writer::new(writer), readers })
+        let folder = folder_of(&path).unwrap_or(Path::new(".")).to_owned();
+        Ok(Self { writer: Writer::new(writer), readers, folder })
     }
 
     /// Begins a look at several tables as of one instant.
@@ -124,10 +134,12 @@ impl Sqlite {
 }
 
 fn make_folder(file: &Path) -> std::io::Result<()> {
-    match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder),
-        _ => Ok(()),
-    }
+    folder_of(file).map_or(Ok(()), std::fs::create_dir_all)
+}
+
+/// `None` where one stands.
+fn folder_of(file: &Path) -> Option<&Path> {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty())
 }
 
 #[async_trait]

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use sqlx::sqlite::SqliteRow;
 
 use super::{
-    Tx, builds, events, files, gates, growing, plans,
+    Tx, builds, events, files, gates, growing, plans, results,
     rows::{Columns, to_json},
     tasks,
 };
@@ -56,6 +56,7 @@ pub(super) async fn write(
     write_attempt(tx, id, attempt, settlement).await?;
     if let Some(output) = &settlement.output {
         files::keep(tx, of.build, id, output).await?;
+        results::keep(tx, of.build, output).await?;
     }
     if settlement.due_in.is_some_and(|due_in| due_in.is_zero()) {
         tx.ring([Job::Task(id)]);

@@ -129,7 +129,7 @@ pub(super) async fn claim(tx: &mut Tx, ask: &Ask) -> Result<Vec<TaskClaim>, Erro
           where id in (select value from json_each($1))
             and state = 'ready'
           returning id, build_id, plan_id, attempt, key, name, description, phase, operation,
-                    role, estimated_secs, writes, input, cost, rank",
+                    role, estimated_secs, writes, input, cost, tenant, rank",
     )
     .bind(to_json(&ids)?)
     .bind(ask.holder.to_string())
@@ -145,12 +145,12 @@ pub(super) async fn claim(tx: &mut Tx, ask: &Ask) -> Result<Vec<TaskClaim>, Erro
         rank.total_cmp(other).then_with(|| id.cmp(other_id))
     });
 
-    let mut specs: HashMap<String, Arc<Value>> = HashMap::new();
+    let mut plans: HashMap<String, OfPlan> = HashMap::new();
     let mut claims = Vec::with_capacity(ranked.len());
     let mut started: BTreeMap<BuildId, Vec<Event>> = BTreeMap::new();
     for (_, _, row) in &ranked {
-        let spec = spec_of(tx, &mut specs, row.text("plan_id")?).await?;
-        let claim = read_claim(row, spec)?;
+        let plan = plan_of(tx, &mut plans, row.text("plan_id")?).await?;
+        let claim = read_claim(row, plan)?;
         let task = TaskRef { id: claim.task, name: claim.name.clone() };
         let event = Event::task_started(&task, &row.text("description")?, claim.attempt);
         started.entry(claim.build).or_default().push(event);
@@ -163,23 +163,34 @@ pub(super) async fn claim(tx: &mut Tx, ask: &Ask) -> Result<Vec<TaskClaim>, Erro
     Ok(claims)
 }
 
-/// The spec of a plan, which is read once however many of its tasks are claimed.
-async fn spec_of(
-    tx: &mut Tx,
-    specs: &mut HashMap<String, Arc<Value>>,
-    plan: String,
-) -> Result<Arc<Value>, Error> {
-    if let Some(spec) = specs.get(&plan) {
-        return Ok(Arc::clone(spec));
-    }
-    let row =
-        sqlx::query("select spec from plans where id = $1").bind(&plan).fetch_one(tx.db()).await?;
-    let spec: Arc<Value> = Arc::new(row.json("spec")?);
-    specs.insert(plan, Arc::clone(&spec));
-    Ok(spec)
+/// What tasks have of their plan and build.
+#[derive(Clone)]
+struct OfPlan {
+    spec: Arc<Value>,
+    cache: bool,
 }
 
-fn read_claim(row: &SqliteRow, spec: Arc<Value>) -> Result<TaskClaim, sqlx::Error> {
+/// Read once however many tasks of the plan are claimed.
+async fn plan_of(
+    tx: &mut Tx,
+    plans: &mut HashMap<String, OfPlan>,
+    id: String,
+) -> Result<OfPlan, Error> {
+    if let Some(plan) = plans.get(&id) {
+        return Ok(plan.clone());
+    }
+    let row = sqlx::query(
+        "select p.spec, b.cache from plans p join builds b on b.id = p.build_id where p.id = $1",
+    )
+    .bind(&id)
+    .fetch_one(tx.db())
+    .await?;
+    let plan = OfPlan { spec: Arc::new(row.json("spec")?), cache: row.try_get("cache")? };
+    plans.insert(id, plan.clone());
+    Ok(plan)
+}
+
+fn read_claim(row: &SqliteRow, plan: OfPlan) -> Result<TaskClaim, sqlx::Error> {
     Ok(TaskClaim {
         task: row.word("id")?,
         build: row.word("build_id")?,
@@ -192,9 +203,11 @@ fn read_claim(row: &SqliteRow, spec: Arc<Value>) -> Result<TaskClaim, sqlx::Erro
         estimated_secs: row.count("estimated_secs")?,
         writes: row.json("writes")?,
         input: row.json("input")?,
-        spec,
+        spec: plan.spec,
         cost: row.count("cost")?,
         prerequisites: Vec::new(),
+        tenant: row.text("tenant")?,
+        cache: plan.cache,
     })
 }
 

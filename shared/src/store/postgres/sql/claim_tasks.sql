@@ -16,6 +16,6 @@ with claimed as (
   select id, attempt, $3, $5 from claimed
 )
 select id, build_id, plan_id, attempt, key, name, description, phase, operation, role,
-       estimated_secs, writes, input, cost
+       estimated_secs, writes, input, cost, tenant
   from claimed
  order by rank, id

@@ -1,0 +1,99 @@
+//! Builds that have been final for long enough go, with everything of theirs; and what means
+//! nothing any more.
+
+use sqlx::{Row, postgres::PgRow};
+
+use super::*;
+use crate::store::upkeep::TASKS_AT_ONCE;
+
+/// What goes with the builds `$1`, in an order in which nothing is left to refer to what is gone.
+const PARTS: &[&str] = &[
+    "delete from results where build_id = any($1)",
+    "delete from delivery_attempts a using deliveries d
+      where a.delivery_id = d.id and d.build_id = any($1)",
+    "delete from deliveries where build_id = any($1)",
+    "delete from endpoints where build_id = any($1)",
+    "delete from files where build_id = any($1)",
+    "delete from events where build_id = any($1)",
+    "delete from task_attempts a using tasks t where a.task_id = t.id and t.build_id = any($1)",
+    "delete from last_writers w using plans p
+      where w.plan_id = p.id and p.build_id = any($1)",
+    // Whoever was forked from there goes on, and no longer knows from where.
+    "update builds b set forked_from = null
+       from tasks t
+      where b.forked_from = t.id and t.build_id = any($1)",
+    "delete from dependencies d using tasks t where d.task_id = t.id and t.build_id = any($1)",
+    "delete from tasks where build_id = any($1)",
+    "delete from plans where build_id = any($1)",
+    "delete from planning_attempts where build_id = any($1)",
+    "delete from pauses where gate = any(select 'build ' || id from unnest($1) as gone (id))",
+    "delete from builds where id = any($1)",
+];
+
+pub(super) async fn forget(pool: &PgPool, after: Duration, limit: u32) -> Result<Forgotten, Error> {
+    let mut tx = pool.begin().await?;
+    let old = sqlx::query(include_str!("sql/old_builds.sql"))
+        .bind(secs(after))
+        .bind(i64::from(limit))
+        .bind(i64::from(TASKS_AT_ONCE))
+        .fetch_all(&mut *tx)
+        .await?;
+    let old: Vec<String> =
+        old.iter().map(|row: &PgRow| row.try_get("id")).collect::<Result<_, _>>()?;
+    if !old.is_empty() {
+        for &part in PARTS {
+            sqlx::query(part).bind(&old).execute(&mut *tx).await?;
+        }
+    }
+    let changes = sqlx::query(
+        "delete from audit
+          where id in (
+            select id
+              from audit
+             where at < clock_timestamp() - make_interval(secs => $1)
+             order by at
+             limit $2
+               for update skip locked
+          )",
+    )
+    .bind(secs(after))
+    .bind(i64::from(limit))
+    .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    tx.commit().await?;
+    Ok(Forgotten { builds: old.len() as u64, changes })
+}
+
+pub(super) async fn forget_idle(pool: &PgPool, limit: u32) -> Result<u64, Error> {
+    // Work that enters a flow which is not there follows on the virtual time, as it would have.
+    let flows = sqlx::query(
+        "delete from flows
+          where (lane, tenant, priority) in (
+            select f.lane, f.tenant, f.priority
+              from flows f
+              join lanes l on l.lane = f.lane
+             where f.last <= l.virtual_time
+             limit $1
+               for update of f skip locked
+          )",
+    );
+    let buckets = sqlx::query(
+        "delete from buckets
+          where (limit_name, value) in (
+            select b.limit_name, b.value
+              from buckets b
+              join limits l on l.name = b.limit_name
+             where l.rate_count is null
+                or l.rate_count <= b.tokens
+                   + extract(epoch from clock_timestamp() - b.at) * l.rate_count / l.rate_secs
+             limit $1
+               for update of b skip locked
+          )",
+    );
+    let mut gone = 0;
+    for forgetting in [flows, buckets] {
+        gone += forgetting.bind(i64::from(limit)).execute(pool).await?.rows_affected();
+    }
+    Ok(gone)
+}
