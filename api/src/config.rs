@@ -6,7 +6,7 @@ use buildfleet::config::Reader;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use crate::{Settings, Targets};
+use crate::{Settings, Targets, pressure::Bounds};
 
 /// A key that is shorter can be guessed.
 const KEY_CHARS_MIN: usize = 16;
@@ -20,6 +20,7 @@ pub struct Config {
     webhook_targets: Targets,
     cors_origins: Vec<String>,
     approval_required: bool,
+    bounds: Bounds,
     environment: String,
 }
 
@@ -76,6 +77,7 @@ impl Config {
             webhook_targets,
             cors_origins,
             approval_required: reader.flag("REQUIRE_PLAN_APPROVAL"),
+            bounds: Bounds::read(reader),
             environment,
         }
     }
@@ -94,6 +96,7 @@ impl Config {
             webhook_targets: self.webhook_targets.clone(),
             cors_origins: self.cors_origins.clone(),
             approval_required: self.approval_required,
+            bounds: self.bounds,
             environment: self.environment.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }

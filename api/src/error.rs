@@ -19,6 +19,8 @@ pub struct Error {
     pub code: &'static str,
     pub message: String,
     pub detail: Option<Value>,
+    /// In seconds, where it is worth trying again.
+    pub retry_after: Option<u64>,
 }
 
 /// Nobody mends more faults at once, and a body may have a hundred thousand.
@@ -26,7 +28,7 @@ const FAULTS_MAX: usize = 100;
 
 impl Error {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), detail: None }
+        Self { status, code, message: message.into(), detail: None, retry_after: None }
     }
 
     #[must_use]
@@ -64,6 +66,12 @@ impl Error {
     pub fn bad_query(faults: &[Fault]) -> Self {
         Self::bad_request("bad_query", "the query is not as it should be; see detail.fields")
             .with_detail(fields(faults))
+    }
+
+    /// There is too much to do already; what was accepted is done first.
+    pub fn overloaded(message: impl Into<String>, retry_after: u64) -> Self {
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "overloaded", message);
+        Self { retry_after: Some(retry_after), ..error }
     }
 
     pub fn timed_out() -> Self {
@@ -161,6 +169,9 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
         let headers = response.headers_mut();
+        if let Some(secs) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
+        }
         match self.status {
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));

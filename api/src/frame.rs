@@ -1,18 +1,23 @@
 //! What surrounds every answer: the id of the request, the form of errors, the headers that keep a
 //! browser careful, and the limit on how long it may take.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::Body,
-    extract::Request,
+    extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
 
-use crate::Error;
+use crate::{Api, Error, body::BODY_BYTES_MAX};
 
 /// How long a request may take until its answer begins; streams and archives may go on after that.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -76,6 +81,46 @@ pub async fn around(request: Request, next: Next) -> Response {
     response
 }
 
+/// How much of bodies may be held at once. Read as JSON, a body takes fifty times its size if it
+/// was made to do so.
+const ROOM_BYTES: usize = 32 * 1024 * 1024;
+/// Of a body of unknown length it is not known how soon it ends.
+const RETRY_SECS_ROOM: u64 = 1;
+
+/// What is left of it, in KiB.
+pub struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(ROOM_BYTES / 1024)))
+    }
+}
+
+impl Room {
+    /// Room for a body, until it is dropped.
+    fn take(&self, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Error> {
+        let announced = headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        let chunked = headers.contains_key(header::TRANSFER_ENCODING);
+        let bytes = announced.unwrap_or(if chunked { BODY_BYTES_MAX } else { 0 });
+        // A larger one is refused without being read.
+        let kibibytes = bytes.min(BODY_BYTES_MAX).div_ceil(1024) as u32;
+        Arc::clone(&self.0).try_acquire_many_owned(kibibytes).map_err(|_| {
+            Error::overloaded("too many requests with large bodies are under way", RETRY_SECS_ROOM)
+                .with_detail(json!({ "bound": "bodies", "retry_after_secs": RETRY_SECS_ROOM }))
+        })
+    }
+}
+
+/// Lets a request in if there is room for its body; the room is its until it is answered.
+pub async fn with_room(State(api): State<Api>, request: Request, next: Next) -> Response {
+    match api.room.take(request.headers()) {
+        Ok(_room) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
 /// Answers 503 if the answer does not begin in time.
 pub async fn in_time(request: Request, next: Next) -> Response {
     match tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await {
@@ -103,4 +148,36 @@ fn request_id(headers: &HeaderMap) -> String {
         .filter(|id| (1..=REQUEST_ID_CHARS_MAX).contains(&id.len()))
         .filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)))
         .map_or_else(|| format!("req_{}", hex::encode(rand::random::<[u8; 12]>())), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sized(bytes: usize) -> HeaderMap {
+        HeaderMap::from_iter([(header::CONTENT_LENGTH, HeaderValue::from(bytes))])
+    }
+
+    #[test]
+    fn bodies_are_let_in_until_there_is_no_room_and_again_when_there_is() {
+        let room = Room::default();
+        let mut held: Vec<_> = (0..ROOM_BYTES / BODY_BYTES_MAX)
+            .map(|_| room.take(&sized(BODY_BYTES_MAX)).unwrap())
+            .collect();
+
+        let refused = room.take(&sized(1)).unwrap_err();
+        let without_a_body = room.take(&HeaderMap::new());
+        held.pop();
+        let chunked = HeaderMap::from_iter([(
+            header::TRANSFER_ENCODING,
+            HeaderValue::from_static("chunked"),
+        )]);
+
+        assert_eq!((refused.code, refused.retry_after), ("overloaded", Some(RETRY_SECS_ROOM)));
+        assert!(without_a_body.is_ok());
+        let last = room.take(&chunked).unwrap();
+        assert!(room.take(&sized(1)).is_err());
+        drop(last);
+        assert!(room.take(&sized(usize::MAX)).is_ok());
+    }
 }

@@ -10,6 +10,7 @@ pub mod auth;
 pub mod frame;
 pub mod body;
 pub mod query;
+pub mod pressure;
 pub mod webhook_target;
 pub mod config;
 pub mod archive;
@@ -43,6 +44,8 @@ pub struct Parts {
     /// Cancelled when the process stops; streams end then.
     pub stop: CancellationToken,
     pub tails: sse::Tails,
+    pub gauge: pressure::Gauge,
+    pub room: frame::Room,
     keys: auth::Keys,
     started: Instant,
 }
@@ -62,6 +65,8 @@ pub struct Settings {
     pub cors_origins: Vec<String>,
     /// Whether a plan waits for a person where the brief is silent.
     pub approval_required: bool,
+    /// How much may be waiting before no more is accepted.
+    pub bounds: pressure::Bounds,
     /// `development`, `production` ...; only shown.
     pub environment: String,
     pub version: String,
@@ -71,6 +76,7 @@ impl Api {
     pub fn new(member: &Member, settings: Settings) -> Self {
         let keys = auth::Keys::new(&settings.keys);
         let tails = sse::Tails::default();
+        let gauge = pressure::Gauge::new(settings.bounds);
         Self(Arc::new(Parts {
             store: Arc::clone(&member.store),
             queue: Arc::clone(&member.queue),
@@ -78,6 +84,8 @@ impl Api {
             settings,
             stop: member.stop.clone(),
             tails,
+            gauge,
+            room: frame::Room::default(),
             keys,
             started: Instant::now(),
         }))

@@ -26,6 +26,7 @@ use worker::{
     plan::planner::by_rules::Rules,
     sweep::{self, Sweep},
     task::runner::template::Template,
+    upkeep,
 };
 
 use crate::{
@@ -44,6 +45,7 @@ pub struct Config {
     api: api::config::Config,
     plans: PlanConfig,
     tasks: TaskConfig,
+    upkeep: upkeep::Config,
     webhooks: webhook_dispatcher::config::Config,
     logging: Logging,
     database_url: Option<String>,
@@ -85,6 +87,7 @@ impl Config {
             api: api::config::Config::read_embedded(&mut reader),
             plans: PlanConfig::read(&mut reader),
             tasks: TaskConfig::read(&mut reader),
+            upkeep: upkeep::Config::read(&mut reader),
             webhooks,
             logging: Logging::read(&mut reader),
             database_url,
@@ -167,13 +170,19 @@ impl Dev {
         let api = api::Api::new(&member, self.config.api.settings(vec![self.api_key.clone()]));
         let router = api::router(api);
         let served = api::serve(self.listener, router, member.stop.clone());
+        let looked_after = async {
+            tokio::join!(
+                sweep::run(Sweep::ALONE, &member),
+                upkeep::run(self.config.upkeep, &member)
+            );
+        };
         let work = async {
             tokio::join!(
                 served,
                 self.config.plans.serve(&member, Arc::new(Rules)),
                 self.config.tasks.serve(&member, Arc::new(Template)),
                 self.config.webhooks.serve(&member),
-                sweep::run(Sweep::ALONE, &member),
+                looked_after,
             )
         };
         let stopping = async {

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets what it did not expect has failed")]
 
 mod store;
+mod sql;
 mod queue;
 mod killed;
 mod lifecycle;
@@ -9,6 +10,7 @@ mod dependencies;
 mod retries;
 mod approval;
 mod cancel;
+mod caching;
 mod health;
 mod operating;
 mod chaos;

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::{Api, Settings};
+use api::{Api, Settings, pressure::Bounds};
 use buildfleet::{
     domain::{address::Allowed, id::BuildId},
     member::Member,
@@ -27,7 +27,7 @@ use worker::{
     config::{PlanConfig, TaskConfig},
     plan::{handle::Approval, planner::Planner},
     sweep::{self, Sweep},
-    task::runner::Runner,
+    task::{cache, runner::Runner},
 };
 
 use crate::{planners, runners, servers};
@@ -80,6 +80,8 @@ pub struct Setup {
     pub webhooks: webhook_dispatcher::config::Config,
     /// Where the API lets webhooks go.
     pub targets: Allowed,
+    /// How much the API takes on.
+    pub bounds: Bounds,
     /// How many of each worker.
     pub workers: usize,
 }
@@ -103,7 +105,7 @@ impl Setup {
                 approval: Approval { always: false, within: Duration::from_secs(300) },
                 straighten: true,
             },
-            tasks: TaskConfig { slots: 5, lease, time_limit },
+            tasks: TaskConfig { slots: 5, lease, time_limit, cache: cache::Config::OFF },
             webhooks: webhook_dispatcher::config::Config {
                 slots: 10,
                 lease,
@@ -111,6 +113,7 @@ impl Setup {
                 allowed: loopback.clone(),
             },
             targets: loopback,
+            bounds: Bounds::default(),
             workers: 1,
         }
     }
@@ -266,6 +269,7 @@ impl Fleet {
             webhook_targets: self.setup.targets.clone(),
             cors_origins: Vec::new(),
             approval_required: self.setup.plans.approval.always,
+            bounds: self.setup.bounds,
             environment: "test".to_owned(),
             version: "0.0.0".to_owned(),
         };

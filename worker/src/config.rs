@@ -15,7 +15,11 @@ use crate::{
         handle::{Approval, PlanWorker},
         planner::Planner,
     },
-    task::{handle::TaskWorker, runner::Runner},
+    task::{
+        cache::{self, Cache},
+        handle::TaskWorker,
+        runner::Runner,
+    },
 };
 
 /// How builds are planned.
@@ -55,12 +59,15 @@ impl PlanConfig {
             straighten: self.straighten,
             stop: member.stop.clone(),
         });
-        member
-            .serve(self.lease, self.slots, move |work: Work<BuildClaim>| {
-                let worker = Arc::clone(&worker);
-                async move { worker.handle(work).await }
-            })
-            .await;
+        let serving = member.serve(self.lease, self.slots, move |work: Work<BuildClaim>| {
+            let worker = Arc::clone(&worker);
+            async move { worker.handle(work).await }
+        });
+        tokio::select! {
+            () = serving => {}
+            // Briefs that others hand in through the database are planned at once, too.
+            () = member.store.listen() => {}
+        }
     }
 }
 
@@ -71,6 +78,7 @@ pub struct TaskConfig {
     pub slots: u32,
     pub lease: Duration,
     pub time_limit: Duration,
+    pub cache: cache::Config,
 }
 
 impl TaskConfig {
@@ -79,6 +87,10 @@ impl TaskConfig {
             slots: reader.number("BUILDFLEET_TASK_SLOTS", 1, 1000),
             lease: reader.lease(),
             time_limit: reader.secs("BUILDFLEET_TASK_TIMEOUT_SECS", 1, 24 * 3600),
+            cache: cache::Config {
+                within: reader.secs("BUILDFLEET_CACHE_SECS", 0, 30 * 24 * 3600),
+                across_tenants: reader.flag("BUILDFLEET_CACHE_ACROSS_TENANTS"),
+            },
         }
     }
 
@@ -87,6 +99,7 @@ impl TaskConfig {
         let worker = Arc::new(TaskWorker {
             store: Arc::clone(&member.store),
             runner,
+            cache: Cache::new(Arc::clone(&member.store), self.cache),
             lease: self.lease,
             time_limit: self.time_limit,
             retry: Policy::WORK,

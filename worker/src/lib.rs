@@ -9,4 +9,5 @@ pub mod generate;
 pub mod inspect;
 pub mod panic;
 pub mod sweep;
+pub mod upkeep;
 pub mod config;

@@ -61,6 +61,8 @@ const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
         (status = 413, description = "`too_large`: more than 1 MiB"),
         (status = 415, description = "`unsupported_media_type`: not `application/json`"),
         (status = 422, description = "`invalid_request`: every bad field is named in `detail.fields`"),
+        (status = 429, description = "`overloaded`; `detail.bound` says of what there is too much",
+            headers(("Retry-After" = u64, description = "Seconds, by the rate at which builds end"))),
     ),
 )]
 pub async fn submit(
@@ -76,17 +78,25 @@ pub async fn submit(
     let wants_secret = asked.webhook.as_ref().is_some_and(|webhook| webhook.secret.is_none());
     let approval = asked.require_approval.unwrap_or(api.settings.approval_required);
 
-    let submitted = api
-        .store
-        .submit(NewBuild {
-            id: draw::id(),
-            tenant: TENANT.to_owned(),
-            brief: Brief { require_approval: approval, ..asked.brief },
-            idempotency: key
-                .map(|key| Idempotency { key, request_hash: submission::request_hash(&body) }),
-            webhook: endpoint(&api, asked.webhook),
-        })
-        .await?;
+    let new = NewBuild {
+        id: draw::id(),
+        tenant: TENANT.to_owned(),
+        brief: Brief { require_approval: approval, ..asked.brief },
+        idempotency: key
+            .map(|key| Idempotency { key, request_hash: submission::request_hash(&body) }),
+        webhook: endpoint(&api, asked.webhook),
+    };
+    let submitted = match api.gauge.admit(&*api.store, TENANT, new.brief.size()).await {
+        Ok(()) => api.store.submit(new).await?,
+        // What was accepted before is answered all the same.
+        Err(overload) => match &new.idempotency {
+            Some(given) => {
+                let earlier = api.store.submitted_before(TENANT, given).await?;
+                earlier.map(Submitted::Again).ok_or(overload)?
+            }
+            None => return Err(overload.into()),
+        },
+    };
 
     let build = submitted.build();
     let urls = Urls::of(build);

@@ -78,6 +78,8 @@ pub fn router(api: Api) -> Router {
         .merge(docs)
         // An empty answer to an unknown path is given its words by `frame`.
         .fallback(async || axum::http::StatusCode::NOT_FOUND)
+        // Within `auth`: nobody takes room who has no key.
+        .layer(from_fn_with_state(api.clone(), frame::with_room))
         .layer(from_fn_with_state(api, auth::require))
         .layer(from_fn(frame::in_time))
         .layer(CatchPanicLayer::custom(frame::panicked));

@@ -53,6 +53,7 @@ pub fn settings() -> Settings {
         webhook_targets: Targets::default(),
         cors_origins: Vec::new(),
         approval_required: false,
+        bounds: api::pressure::Bounds::default(),
         environment: "test".to_owned(),
         version: "1.2.3".to_owned(),
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use api::Targets;
+use api::{Settings, Targets, pressure::Bounds};
 use axum::{
     body::Body,
     http::{Method, StatusCode},
@@ -297,4 +297,41 @@ async fn what_was_asked_is_given_back() {
     {
         assert_eq!(&shown[field], value, "{field}");
     }
+}
+
+#[tokio::test]
+async fn too_much_at_once_is_refused_with_a_time_to_come_back() {
+    let bounds = Bounds { open_builds_max: Some(2), ..Bounds::default() };
+    let scene = Scene::with(Settings { bounds, ..settings() }, Arc::new(Memory::new())).await;
+    let brief = json!({"prompt": "a to-do list"}).to_string();
+    let first = scene.post_json("/v1/builds", &[("idempotency-key", "one")], &brief).await;
+    scene.submitted().await;
+
+    let refused = scene.submit(json!({"prompt": "a to-do list"})).await;
+    let keyed = scene.post_json("/v1/builds", &[("idempotency-key", "two")], &brief).await;
+    let again = scene.post_json("/v1/builds", &[("idempotency-key", "one")], &brief).await;
+
+    for answer in [&refused, &keyed] {
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(answer.code(), "overloaded");
+        let detail = &answer.json()["error"]["detail"];
+        assert_eq!(detail["bound"], "open_builds");
+        assert_eq!(answer.header("retry-after"), detail["retry_after_secs"].to_string());
+    }
+    // What was accepted before is answered as before.
+    assert_eq!(again.status, StatusCode::ACCEPTED);
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    assert_eq!(again.json()["id"], first.json()["id"]);
+    assert_eq!(scene.get("/v1/builds").await.json()["builds"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_no_place_for_more() {
+    let bounds = Bounds { disk_free_bytes_min: Some(u64::MAX), ..Bounds::default() };
+    let scene = Scene::with(Settings { bounds, ..settings() }, Arc::new(Memory::new())).await;
+
+    let refused = scene.submit(json!({"prompt": "a to-do list"})).await;
+
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.json()["error"]["detail"]["bound"], "disk_free_bytes");
 }

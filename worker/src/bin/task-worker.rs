@@ -2,17 +2,23 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use buildfleet::program;
+use buildfleet::{config::Reader, program};
 use worker::{
     config::TaskConfig,
     sweep::{self, Sweep},
     task::runner::template::Template,
+    upkeep,
 };
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    program::run("task-worker", TaskConfig::read, async |member, config| {
-        tokio::join!(config.serve(&member, Arc::new(Template)), sweep::run(Sweep::FLEET, &member));
+    let read = |reader: &mut Reader<'_>| (TaskConfig::read(reader), upkeep::Config::read(reader));
+    program::run("task-worker", read, async |member, (config, upkeep)| {
+        tokio::join!(
+            config.serve(&member, Arc::new(Template)),
+            sweep::run(Sweep::FLEET, &member),
+            upkeep::run(upkeep, &member),
+        );
         Ok(())
     })
     .await

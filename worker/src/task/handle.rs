@@ -17,7 +17,7 @@ use buildfleet::{
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::runner::Runner;
+use super::{cache::Cache, runner::Runner};
 use crate::{inspect, panic};
 
 /// How long a runner that was told to end may take to do so: enough to end a program that it
@@ -28,6 +28,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub struct TaskWorker {
     pub store: Arc<dyn Store>,
     pub runner: Arc<dyn Runner>,
+    pub cache: Cache,
     /// How long a store that does not answer is asked again to keep what came of an attempt.
     pub lease: Duration,
     /// The longest an attempt may take; a task's own estimate may make it shorter.
@@ -61,7 +62,7 @@ impl TaskWorker {
 
     async fn attempt(&self, claim: &TaskClaim, lost: &CancellationToken) -> Option<Outcome> {
         let (limit, end) = (self.limit(claim), CancellationToken::new());
-        let running = panic::caught("runner_panicked", self.runner.run(claim, &end));
+        let running = panic::caught("runner_panicked", self.cache.run(&*self.runner, claim, &end));
         let mut running = std::pin::pin!(running);
         let told = tokio::select! {
             ran = &mut running => return Some(judge(claim, ran)),

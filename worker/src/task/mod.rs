@@ -1,4 +1,5 @@
 //! From a ready task to its files.
 
 pub mod handle;
+pub mod cache;
 pub mod runner;

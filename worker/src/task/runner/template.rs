@@ -9,7 +9,7 @@ use buildfleet::{
 use serde::Deserialize as _;
 use tokio_util::sync::CancellationToken;
 
-use super::Runner;
+use super::{Identity, Reads, Runner};
 use crate::generate::{self, spec::Spec};
 
 /// The runner of all tasks that the rules plan.
@@ -40,6 +40,12 @@ impl Runner for Template {
             .map(|file| OutputFile { path: file.path, content: file.content })
             .collect();
         Ok(Output { files, logs, ..Output::default() })
+    }
+
+    fn identity(&self, _claim: &TaskClaim) -> Option<Identity> {
+        // The same generators make the same files of the same spec.
+        let version = env!("GENERATORS");
+        Some(Identity { runner: "template", version, model: None, reads: Reads::Task })
     }
 }
 
