@@ -7,6 +7,9 @@ import { Count, beside, kind, now, options, say, sleep } from "./clock.js";
 // It writes a line about each job otherwise.
 const logger = new Logger(() => () => {});
 const pgPool = new pg.Pool({ connectionString: options.url, max: options.connections ?? 10 });
+// It warns of pools without.
+pgPool.on("error", () => {});
+pgPool.on("connect", (client) => client.on("error", () => {}));
 const common = { pgPool, logger };
 
 const LEFT = "select exists (select from graphile_worker._private_jobs) as some";
