@@ -14,6 +14,7 @@ mod caching;
 mod health;
 mod operating;
 mod chaos;
+mod simulation;
 mod webhooks;
 mod standardwebhooks;
 mod tidy;
