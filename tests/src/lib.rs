@@ -13,3 +13,4 @@ pub mod patience;
 pub mod programs;
 pub mod client;
 pub mod signatures;
+pub mod storm;
