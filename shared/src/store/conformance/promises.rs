@@ -5,6 +5,43 @@
 #[macro_export]
 macro_rules! store_conformance {
     ($fresh:ident) => {
+        $crate::store_conformance! { engine $fresh }
+        $crate::store_conformance! { @each $fresh;
+            upkeep:
+                a_key_that_was_used_finds_its_build,
+                what_is_open_is_counted_by_tenant,
+                a_store_knows_how_much_it_takes,
+                a_claim_says_whose_it_is_and_whether_results_are_shared,
+                a_result_is_found_by_its_key_while_it_is_young,
+                a_result_without_files_is_found_too,
+                a_result_whose_files_were_overwritten_is_not_found,
+                only_a_success_that_stands_leaves_a_result,
+                an_answer_from_the_cache_is_told_as_one,
+                old_results_are_evicted_in_steps,
+                the_oldest_results_beyond_the_most_are_evicted,
+                a_final_build_is_forgotten_with_all_that_is_its,
+                nothing_that_is_open_or_young_is_forgotten,
+                builds_are_forgotten_oldest_first_and_in_steps,
+                forgetters_at_once_forget_each_build_once,
+                a_forgotten_build_gives_its_key_back,
+                old_changes_by_hand_are_forgotten,
+                what_means_nothing_is_forgotten_and_the_order_stays;
+            operating:
+                ready_work_says_where_it_waits,
+                paused_work_says_who_paused_it,
+                what_is_parked_is_counted_by_gate,
+                builds_are_found_by_every_part_of_a_filter,
+                what_a_filter_meets_is_counted_and_paged,
+                failed_work_is_listed_with_its_reasons,
+                failed_work_is_listed_newest_first_and_in_pages,
+                quarantined_work_is_found_by_its_code,
+                deliveries_are_found_by_every_part_of_a_filter,
+                attempts_at_planning_are_listed_oldest_first,
+                what_is_done_in_bulk_is_in_the_audit;
+        }
+    };
+    // What the workers ask and settle, without what people ask and what grows.
+    (engine $fresh:ident) => {
         $crate::store_conformance! { @each $fresh;
             submitting:
                 a_submitted_build_is_queued_as_it_was_asked_for,
@@ -180,43 +217,12 @@ macro_rules! store_conformance {
                 a_cancelled_build_leaves_its_pause,
                 only_what_can_be_paused_is_paused,
                 the_audit_lists_what_was_changed_by_hand;
-            upkeep:
-                a_key_that_was_used_finds_its_build,
-                what_is_open_is_counted_by_tenant,
-                a_store_knows_how_much_it_takes,
-                a_claim_says_whose_it_is_and_whether_results_are_shared,
-                a_result_is_found_by_its_key_while_it_is_young,
-                a_result_without_files_is_found_too,
-                a_result_whose_files_were_overwritten_is_not_found,
-                only_a_success_that_stands_leaves_a_result,
-                an_answer_from_the_cache_is_told_as_one,
-                old_results_are_evicted_in_steps,
-                the_oldest_results_beyond_the_most_are_evicted,
-                a_final_build_is_forgotten_with_all_that_is_its,
-                nothing_that_is_open_or_young_is_forgotten,
-                builds_are_forgotten_oldest_first_and_in_steps,
-                forgetters_at_once_forget_each_build_once,
-                a_forgotten_build_gives_its_key_back,
-                old_changes_by_hand_are_forgotten,
-                what_means_nothing_is_forgotten_and_the_order_stays;
             fleet:
                 a_worker_that_beats_is_listed,
                 a_worker_that_signs_off_is_not_listed,
                 a_worker_silent_for_an_hour_is_forgotten,
                 lanes_count_what_waits_and_runs,
                 a_store_answers;
-            operating:
-                ready_work_says_where_it_waits,
-                paused_work_says_who_paused_it,
-                what_is_parked_is_counted_by_gate,
-                builds_are_found_by_every_part_of_a_filter,
-                what_a_filter_meets_is_counted_and_paged,
-                failed_work_is_listed_with_its_reasons,
-                failed_work_is_listed_newest_first_and_in_pages,
-                quarantined_work_is_found_by_its_code,
-                deliveries_are_found_by_every_part_of_a_filter,
-                attempts_at_planning_are_listed_oldest_first,
-                what_is_done_in_bulk_is_in_the_audit;
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
