@@ -16,4 +16,10 @@ pub trait Runner: Send + Sync + 'static {
     /// then, and is dropped a little later, or, if the process is killed, at any await: nothing
     /// counts until it has returned.
     async fn run(&self, claim: &TaskClaim, end: &CancellationToken) -> Result<Output, Failure>;
+
+    /// Whether it wants to know what the task waited for, and what that made: then the claim has
+    /// `prerequisites`, at the price of reading them for each attempt.
+    fn wants_prerequisites(&self) -> bool {
+        false
+    }
 }
