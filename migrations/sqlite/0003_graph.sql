@@ -21,7 +21,7 @@ create table task_keys (
   primary key (plan_id, key)
 ) strict, without rowid;
 
-alter table plans add column has_keys integer not null default 0 check (has_keys in (0, 1));
+alter table plans add column has_keys integer not null default 0;
 
 insert or replace into last_writers (plan_id, path, task_id)
 select t.plan_id, w.value, t.id

@@ -1,4 +1,4 @@
-//! Builds that change while they run: tasks are added, taken out and retried, and builds are forked.
+//! Builds that change while they run: tasks added, taken out and retried, and whole builds forked.
 
 use std::{sync::Arc, time::Duration};
 

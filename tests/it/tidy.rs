@@ -269,15 +269,29 @@ impl Schema {
                     self.columns.insert(format!("{table}.{name}"));
                 }
             }
-            for check in body.split("check (").skip(1) {
-                let Some((column, list)) = check.split_once(" in") else { continue };
-                if !column.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
-                    continue; // Another condition.
-                }
-                let list = list.trim_start().trim_start_matches('(').split(')').next().unwrap();
-                let words = list.split(',').map(|word| word.trim().trim_matches('\'').to_owned());
-                self.words.insert(format!("{table}.{column}"), words.collect());
+            self.add_words(table, body);
+        }
+        for altered in text.split("alter table ").skip(1) {
+            let statement = altered.split(';').next().unwrap();
+            let table = statement.split_whitespace().next().unwrap();
+            for added in statement.split("add column ").skip(1) {
+                let name = added.split_whitespace().next().unwrap();
+                self.columns.insert(format!("{table}.{name}"));
             }
+            self.add_words(table, statement);
+        }
+    }
+
+    /// The words of each CHECK that only lists them.
+    fn add_words(&mut self, table: &str, text: &str) {
+        for check in text.split("check (").skip(1) {
+            let Some((column, list)) = check.split_once(" in") else { continue };
+            if !column.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+                continue; // Another condition.
+            }
+            let list = list.trim_start().trim_start_matches('(').split(')').next().unwrap();
+            let words = list.split(',').map(|word| word.trim().trim_matches('\'').to_owned());
+            self.words.insert(format!("{table}.{column}"), words.collect());
         }
     }
 }

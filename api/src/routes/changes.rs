@@ -39,10 +39,12 @@ const REASON: &str = "no reason was given";
         (status = 201, description = "The tasks that were added", body = Tasks),
         (status = 400, description = "`malformed_json` with line and column"),
         (status = 408, description = "`body_too_slow`"),
-        (status = 409, description = "`build_is_final`: it has ended; `build_not_executing`: its tasks do not run yet"),
+        (status = 409, description = "`build_is_final`: it has ended; `build_not_executing`: its \
+            tasks do not run yet"),
         (status = 413, description = "`too_large`: more than 1 MiB"),
         (status = 415, description = "`unsupported_media_type`: not `application/json`"),
-        (status = 422, description = "`invalid_request`: every bad task is named in `detail.fields`; `tasks_refused`: they make no plan together with those that are there"),
+        (status = 422, description = "`invalid_request`: every bad task is named in \
+            `detail.fields`; `tasks_refused`: with those that are there they make no plan"),
     ),
 )]
 pub async fn add(
@@ -75,10 +77,12 @@ pub async fn add(
         (status = 200, description = "The task", body = Task),
         (status = 400, description = "`malformed_json` with line and column"),
         (status = 408, description = "`body_too_slow`"),
-        (status = 409, description = "`task_is_final`: it has ended otherwise; `build_not_executing`: its plan waits for approval"),
+        (status = 409, description = "`task_is_final`: it has ended otherwise; \
+            `build_not_executing`: its plan waits for approval"),
         (status = 413, description = "`too_large`: more than 1 MiB"),
         (status = 415, description = "`unsupported_media_type`: not `application/json`"),
-        (status = 422, description = "`invalid_request`: every bad field is named in `detail.fields`"),
+        (status = 422, description = "`invalid_request`: every bad field is named in \
+            `detail.fields`"),
     ),
 )]
 pub async fn cancel(
@@ -103,10 +107,12 @@ pub async fn cancel(
         (status = 200, description = "The task", body = Task),
         (status = 400, description = "`malformed_json` with line and column"),
         (status = 408, description = "`body_too_slow`"),
-        (status = 409, description = "`task_is_final`: it has ended otherwise; `build_not_executing`: its plan waits for approval"),
+        (status = 409, description = "`task_is_final`: it has ended otherwise; \
+            `build_not_executing`: its plan waits for approval"),
         (status = 413, description = "`too_large`: more than 1 MiB"),
         (status = 415, description = "`unsupported_media_type`: not `application/json`"),
-        (status = 422, description = "`invalid_request`: every bad field is named in `detail.fields`"),
+        (status = 422, description = "`invalid_request`: every bad field is named in \
+            `detail.fields`"),
     ),
 )]
 pub async fn skip(
@@ -139,7 +145,8 @@ async fn take_out(
     params(("id" = String, Path, description = "`tsk_...`")),
     responses(
         (status = 202, description = "The task, which runs again", body = Task),
-        (status = 409, description = "`task_not_retryable`: it is not lost, or something it needs is"),
+        (status = 409, description = "`task_not_retryable`: it is not lost, or something that it \
+            needs is"),
     ),
 )]
 pub async fn retry(
@@ -155,8 +162,8 @@ pub async fn retry(
 /// Fork a build at a task
 ///
 /// Begins another build of the same brief, in which the task and all that waits for it run again;
-/// what has completed besides is taken over with its files. Events go where those of the other build
-/// go.
+/// what has completed besides is taken over with its files. Events go where those of the other
+/// build go.
 #[utoipa::path(
     post, path = "/v1/tasks/{id}/fork", operation_id = "fork_task", tag = "tasks",
     params(("id" = String, Path, description = "`tsk_...`")),
@@ -168,7 +175,8 @@ pub async fn retry(
         (status = 409, description = "`plan_not_adopted`: the task's plan never took effect"),
         (status = 413, description = "`too_large`: more than 1 MiB"),
         (status = 415, description = "`unsupported_media_type`: not `application/json`"),
-        (status = 422, description = "`invalid_request`: every bad field is named in `detail.fields`"),
+        (status = 422, description = "`invalid_request`: every bad field is named in \
+            `detail.fields`"),
     ),
 )]
 pub async fn fork(
