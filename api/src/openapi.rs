@@ -31,6 +31,8 @@ use crate::{routes, wire};
         routes::builds::retry, routes::plans::of_build, routes::tasks::of_build,
         routes::events::of_build, routes::files::list, routes::files::show, routes::files::archive,
         routes::plans::approve, routes::plans::reject, routes::tasks::show,
+        routes::changes::add, routes::changes::cancel, routes::changes::skip,
+        routes::changes::retry, routes::changes::fork,
         routes::deliveries::list, routes::deliveries::show, routes::deliveries::redeliver,
         routes::builds::pause, routes::builds::resume, routes::builds::attempts,
         routes::bulk::builds, routes::bulk::deliveries,

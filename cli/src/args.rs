@@ -103,6 +103,9 @@ pub enum Command {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Change single tasks of a build: add, cancel, skip, retry, fork
+    #[command(subcommand)]
+    Tasks(Tasks),
     /// List webhook deliveries, or send one again
     Deliveries(Deliveries),
     /// Receive webhooks on this machine, check their signatures and print them
@@ -138,6 +141,50 @@ pub enum Command {
     },
     /// Check everything that is needed, and say how to mend what is wrong
     Doctor,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Tasks {
+    /// Add tasks to a build that executes
+    Add {
+        /// The build
+        #[arg(value_parser = id)]
+        build: String,
+        /// A file with {"tasks": [...]} as the API takes it; - reads standard input
+        file: PathBuf,
+    },
+    /// Cancel a task, running or not
+    Cancel(TakeOut),
+    /// Leave a task out, on purpose: a build that lost nothing else completes
+    Skip(TakeOut),
+    /// Run a lost task again, with what was lost because of it
+    Retry {
+        /// The task
+        #[arg(value_parser = id)]
+        task: String,
+    },
+    /// Begin another build in the middle of one, at a task
+    Fork {
+        /// The task
+        #[arg(value_parser = id)]
+        task: String,
+        /// Another input for the task, as JSON; - reads standard input
+        #[arg(long, value_name = "JSON")]
+        input: Option<String>,
+        /// Follow the new build until it ends
+        #[arg(long, short)]
+        watch: bool,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct TakeOut {
+    /// The task, such as tsk_01J8...
+    #[arg(value_parser = id)]
+    pub task: String,
+    /// Why, for the record
+    #[arg(long)]
+    pub reason: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -222,6 +269,9 @@ pub struct BriefArgs {
     /// Wait for somebody to approve the plan
     #[arg(long)]
     pub require_approval: bool,
+    /// What a lost task means for those who wait for it: skip, continue, fail_fast or always_run
+    #[arg(long, value_name = "WORD")]
+    pub on_loss: Option<String>,
     /// Stop at the first task that fails
     #[arg(long)]
     pub fail_fast: bool,
@@ -295,6 +345,17 @@ fn id(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_of_a_task_cannot_lead_to_another_path_either() {
+        for command in ["cancel", "skip", "retry", "fork"] {
+            let parse =
+                |id: &str| Args::try_parse_from(["buildfleet", "tasks", command, id]).is_ok();
+
+            assert!(parse("tsk_01J8ZQ5W3V9K2M4N6P7R8S9T0A"), "{command}");
+            assert!(!parse("../builds/bld_1"), "{command}");
+        }
+    }
 
     #[test]
     fn an_id_cannot_lead_to_another_path_of_the_api() {

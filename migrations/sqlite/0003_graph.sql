@@ -13,6 +13,16 @@ create table last_writers (
   primary key (plan_id, path)
 ) strict, without rowid;
 
+-- The tasks of plans that have grown, by their keys. Filled when tasks are first added.
+create table task_keys (
+  plan_id text not null references plans,
+  key     text not null,
+  task_id text not null references tasks,
+  primary key (plan_id, key)
+) strict, without rowid;
+
+alter table plans add column has_keys integer not null default 0;
+
 insert or replace into last_writers (plan_id, path, task_id)
 select t.plan_id, w.value, t.id
   from tasks t, json_each(t.writes) w

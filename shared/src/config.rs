@@ -52,6 +52,7 @@ pub const KNOBS: &[Knob] = &[
     knob("BUILDFLEET_TASK_SLOTS", "5"),
     knob("BUILDFLEET_DELIVERY_SLOTS", "10"),
     knob("BUILDFLEET_PLAN_TIMEOUT_SECS", "60"),
+    knob("BUILDFLEET_BUILD_TIMEOUT_SECS", "900"),
     knob("BUILDFLEET_TASK_TIMEOUT_SECS", "60"),
     knob("BUILDFLEET_LEASE_SECS", "10"),
     knob("BUILDFLEET_CACHE_SECS", "3600"),

@@ -7,6 +7,7 @@ mod queue;
 mod killed;
 mod lifecycle;
 mod dependencies;
+mod changes;
 mod retries;
 mod approval;
 mod cancel;

@@ -104,6 +104,7 @@ impl Setup {
                 time_limit,
                 approval: Approval { always: false, within: Duration::from_secs(300) },
                 straighten: true,
+                build_time_limit: None,
             },
             tasks: TaskConfig { slots: 5, lease, time_limit, cache: cache::Config::OFF },
             webhooks: webhook_dispatcher::config::Config {

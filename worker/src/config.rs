@@ -31,6 +31,8 @@ pub struct PlanConfig {
     pub time_limit: Duration,
     pub approval: Approval,
     pub straighten: bool,
+    /// How long the tasks of a plan may take together, where the brief gives no deadline.
+    pub build_time_limit: Option<Duration>,
 }
 
 impl PlanConfig {
@@ -44,6 +46,8 @@ impl PlanConfig {
                 within: reader.secs("BUILDFLEET_APPROVAL_SECS", 1, 7 * 24 * 3600),
             },
             straighten: reader.flag("ALLOW_LINEAR_FALLBACK"),
+            build_time_limit: Some(reader.secs("BUILDFLEET_BUILD_TIMEOUT_SECS", 0, 7 * 24 * 3600))
+                .filter(|limit| !limit.is_zero()),
         }
     }
 
@@ -57,6 +61,7 @@ impl PlanConfig {
             retry: Policy::WORK,
             approval: self.approval,
             straighten: self.straighten,
+            build_time_limit: self.build_time_limit,
             stop: member.stop.clone(),
         });
         let serving = member.serve(self.lease, self.slots, move |work: Work<BuildClaim>| {

@@ -214,7 +214,13 @@ pub async fn show(
         Some(plan) => Some(api.store.plan(plan).await?.notes),
         None => None,
     };
-    Ok(Json(Build { notes, ..one(&api, build).await? }))
+    let remaining = api.store.remaining(id).await?;
+    let mut build = Build { notes, ..one(&api, build).await? };
+    if let Some(remaining) = remaining {
+        let now = jiff::Timestamp::now();
+        build.estimate = build.estimate.map(|estimate| estimate.measured(remaining, now));
+    }
+    Ok(Json(build))
 }
 
 /// Cancel a build

@@ -3,6 +3,7 @@
 pub mod builds;
 pub mod plans;
 pub mod tasks;
+pub mod changes;
 pub mod events;
 pub mod files;
 pub mod deliveries;
@@ -46,7 +47,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/builds/{id}/resume", post(builds::resume))
         .route("/v1/builds/{id}/attempts", get(builds::attempts))
         .route("/v1/builds/{id}/plan", get(plans::of_build))
-        .route("/v1/builds/{id}/tasks", get(tasks::of_build))
+        .route("/v1/builds/{id}/tasks", get(tasks::of_build).post(changes::add))
         .route("/v1/builds/{id}/events", get(events::of_build))
         .route("/v1/builds/{id}/files", get(files::list))
         .route("/v1/builds/{id}/files/{*path}", get(files::show))
@@ -54,6 +55,10 @@ pub fn router(api: Api) -> Router {
         .route("/v1/plans/{id}/approve", post(plans::approve))
         .route("/v1/plans/{id}/reject", post(plans::reject))
         .route("/v1/tasks/{id}", get(tasks::show))
+        .route("/v1/tasks/{id}/cancel", post(changes::cancel))
+        .route("/v1/tasks/{id}/skip", post(changes::skip))
+        .route("/v1/tasks/{id}/retry", post(changes::retry))
+        .route("/v1/tasks/{id}/fork", post(changes::fork))
         .route("/v1/deliveries", get(deliveries::list))
         .route("/v1/deliveries/bulk", post(bulk::deliveries))
         .route("/v1/deliveries/{id}", get(deliveries::show))

@@ -1,5 +1,7 @@
 //! A build as clients see it.
 
+use std::time::Duration;
+
 use buildfleet::{
     domain::build::{State, Stop},
     store,
@@ -108,12 +110,29 @@ pub struct TaskCounts {
     pub cancelled: u32,
 }
 
-/// By the tasks' own estimates, along the longest chain of them.
+/// Along the longest chain of tasks.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Estimate {
+    /// By the tasks' own estimates.
     pub total_secs: u32,
-    /// In proportion to the tasks that are open.
+    /// Where one build is asked for, and while it executes: along the longest chain of what is open,
+    /// by how long such work took of late. Else in proportion to the tasks that are open.
     pub remaining_secs: u32,
+    /// When it is done if nothing has to wait for a worker. Only where one build is asked for, and
+    /// while it executes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub estimated_completion_at: Option<Time>,
+}
+
+impl Estimate {
+    /// The same, once it has been measured how long the build will still take, counted from `now`.
+    pub fn measured(self, remaining: Duration, now: jiff::Timestamp) -> Self {
+        let secs = remaining.as_secs_f64().ceil();
+        let millis = i64::try_from(remaining.as_millis()).unwrap_or(i64::MAX);
+        let at = store::At(now.as_millisecond().saturating_add(millis));
+        Self { remaining_secs: secs as u32, estimated_completion_at: Some(at.into()), ..self }
+    }
 }
 
 /// What models were asked for. Rules and templates ask none, so all of it is zero.
@@ -181,6 +200,7 @@ impl From<store::Build> for Build {
             estimate: build.estimated_secs.map(|total_secs| Estimate {
                 total_secs,
                 remaining_secs: remaining(build.state, total_secs, &tasks),
+                estimated_completion_at: None,
             }),
             tasks,
             usage: Usage { input_tokens: 0, output_tokens: 0, cost_usd: 0.0 },

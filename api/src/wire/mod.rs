@@ -5,6 +5,7 @@ pub mod fields;
 pub mod submission;
 pub mod build;
 pub mod plan;
+pub mod changes;
 pub mod event;
 pub mod file;
 pub mod delivery;

@@ -4,6 +4,7 @@
 
 mod scene;
 mod submitting;
+mod tasks;
 mod frame;
 mod builds;
 mod streaming;

@@ -32,6 +32,7 @@ pub fn body(brief: &BriefArgs) -> Result<Value, Error> {
         ("framework", &brief.framework),
         ("complexity", &brief.complexity),
         ("limit_key", &brief.limit_key),
+        ("on_loss", &brief.on_loss),
     ] {
         if let Some(value) = value {
             body.insert(name.to_owned(), value.clone().into());

@@ -9,6 +9,7 @@ mod listen;
 mod local;
 mod project;
 mod scheduling;
+mod tasks;
 
 use std::path::PathBuf;
 
@@ -71,6 +72,7 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         Command::Retry { build, watch } => builds::retry(&context, &build, watch).await,
         Command::Approve { id } => builds::approve(&context, &id).await,
         Command::Reject { id, reason } => builds::reject(&context, &id, reason).await,
+        Command::Tasks(wanted) => tasks::run(&context, wanted).await,
         Command::Deliveries(deliveries) => deliveries::run(&context, deliveries).await,
         Command::Listen(listen) => listen::run(&context, listen).await,
         Command::Workers => fleet::workers(&context).await,

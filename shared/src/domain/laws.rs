@@ -96,7 +96,9 @@ proptest! {
             lane.add(tenant, weights[tenant], &costs[tenant]);
         }
         let slack: f64 =
-            (0..2).map(|tenant| f64::from(*costs[tenant].iter().max().unwrap()) / weights[tenant]).sum();
+            (0..2)
+                .map(|tenant| f64::from(*costs[tenant].iter().max().unwrap()) / weights[tenant])
+                .sum();
 
         let mut shares = [0.0; 2];
         let mut left = [costs[0].len(), costs[1].len()];
@@ -148,7 +150,10 @@ const KIND: [&str; 2] = ["x", "y"];
 
 prop_compose! {
     fn limits()(
-        drawn in prop::collection::vec((0usize..3, 0u32..6, prop::option::of((1u32..6, 1u64..5))), 1..4)
+        drawn in prop::collection::vec(
+            (0usize..3, 0u32..6, prop::option::of((1u32..6, 1u64..5))),
+            1..4,
+        )
     ) -> Vec<Limit> {
         drawn
             .into_iter()
@@ -227,7 +232,8 @@ proptest! {
                 }
                 let most = limit.concurrency.unwrap();
                 for (cost, pieces) in used.into_values() {
-                    prop_assert!(cost <= most || (pieces == 1 && 0 < most), "{limit:?} {running:?}");
+                    let alone = pieces == 1 && 0 < most;
+                    prop_assert!(cost <= most || alone, "{limit:?} {running:?}");
                 }
             }
         }

@@ -36,6 +36,8 @@ pub struct PlanWorker {
     pub approval: Approval,
     /// Whether tasks that wait for each other in a circle are run in a line instead of refused.
     pub straighten: bool,
+    /// How long the tasks of a plan may take together, where the brief gives no deadline.
+    pub build_time_limit: Option<Duration>,
     pub stop: CancellationToken,
 }
 
@@ -125,7 +127,10 @@ impl PlanWorker {
         let checked =
             if self.straighten { draft.into_straightened_plan() } else { draft.into_plan() };
         let refusal = match checked {
-            Ok(checked) => return Outcome::Planned(Box::new(checked)),
+            Ok(checked) => {
+                let timeout = self.build_time_limit;
+                return Outcome::Planned(Box::new(Plan { timeout, ..checked }));
+            }
             Err(refusal) => refusal,
         };
         let Refusal::Cycle { cycles } = &refusal else {

@@ -49,7 +49,10 @@ impl TaskWorker {
     /// Makes one attempt at one task. An error means nothing was decided, and the task will be
     /// claimed again.
     pub async fn handle(&self, work: Work<TaskClaim>) -> Result<(), Error> {
-        let Work { claim, lost } = work;
+        let Work { mut claim, lost } = work;
+        if self.runner.wants_prerequisites() {
+            claim.prerequisites = self.store.prerequisites(claim.task).await?;
+        }
         let Some(outcome) = self.attempt(&claim, &lost).await else {
             return Ok(()); // Lost: there is nothing to write.
         };

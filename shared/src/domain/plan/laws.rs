@@ -140,7 +140,10 @@ proptest! {
                 halted: false,
                 on_loss: OnLoss::Skip,
                 named: (0..before).map(neighbour).collect(),
-                writers: last.iter().map(|(path, &id)| (path.clone(), neighbour(place(id)))).collect(),
+                writers: last
+                    .iter()
+                    .map(|(path, &id)| (path.clone(), neighbour(place(id))))
+                    .collect(),
             };
             let tasks = draft_of(&drawn, before).into_iter().enumerate();
             let tasks = tasks.map(|(at, task)| (id(before + at), task)).collect();
@@ -154,7 +157,8 @@ proptest! {
                 writes.push(one.task.writes.clone());
                 let met = |need: &growing::AddedNeed| {
                     let state = now.get(place(need.on)).copied();
-                    let state = state.unwrap_or(added.tasks[place(need.on).saturating_sub(before)].state);
+                    let among = place(need.on).saturating_sub(before);
+                    let state = state.unwrap_or(added.tasks[among].state);
                     need.on_loss.standing(state) == Standing::Met
                 };
                 prop_assert_eq!(one.state == task::State::Ready, one.needs.iter().all(met));
@@ -203,7 +207,8 @@ proptest! {
             .collect();
         for index in 0..count {
             // What waits for what has not completed has not completed either.
-            if tasks[index].waits_for.iter().any(|(on, _)| tasks[*on].state != task::State::Completed) {
+            let open = |(on, _): &(usize, _)| tasks[*on].state != task::State::Completed;
+            if tasks[index].waits_for.iter().any(open) {
                 tasks[index].state = task::State::Pending;
             }
         }
@@ -221,7 +226,8 @@ proptest! {
         prop_assert!(fates[at] != Fate::TakenOver);
         for (index, fate) in fates.iter().enumerate() {
             let task = &tasks[index];
-            let open = task.waits_for.iter().filter(|(on, _)| fates[*on] != Fate::TakenOver).count();
+            let runs = |(on, _): &&(usize, _)| fates[*on] != Fate::TakenOver;
+            let open = task.waits_for.iter().filter(runs).count();
             match fate {
                 Fate::TakenOver => {
                     prop_assert_eq!((task.state, open), (task::State::Completed, 0));

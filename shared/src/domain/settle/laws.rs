@@ -15,14 +15,20 @@ const POLICIES: [OnLoss; 4] = [OnLoss::Skip, OnLoss::Continue, OnLoss::FailFast,
 prop_compose! {
     /// A graph in which tasks wait only for earlier ones. Half of the dependencies say nothing.
     fn graphs()(count in 1usize..25)(
-        edges in prop::collection::vec(prop::collection::btree_map(0usize..25, 0usize..8, 0..4), count)
+        edges in prop::collection::vec(
+            prop::collection::btree_map(0usize..25, 0usize..8, 0..4),
+            count,
+        )
     ) -> Vec<Vec<(usize, OnLoss)>> {
         let policy = |lot: usize| POLICIES.get(lot).copied().unwrap_or(OnLoss::Skip);
         edges
             .into_iter()
             .enumerate()
             .map(|(at, on)| {
-                on.into_iter().filter(|(on, _)| *on < at).map(|(on, lot)| (on, policy(lot))).collect()
+                on.into_iter()
+                    .filter(|(on, _)| *on < at)
+                    .map(|(on, lot)| (on, policy(lot)))
+                    .collect()
             })
             .collect()
     }

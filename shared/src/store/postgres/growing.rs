@@ -132,12 +132,17 @@ async fn surroundings(
     .bind(build.id.to_string())
     .fetch_one(&mut *conn)
     .await?;
-    let named =
-        sqlx::query("select id, key, state from tasks where plan_id = $1 and key = any($2)")
-            .bind(plan.to_string())
-            .bind(keys.into_iter().collect::<Vec<_>>())
-            .fetch_all(&mut *conn)
-            .await?;
+    give_keys(conn, plan).await?;
+    let named = sqlx::query(
+        "select t.id, t.key, t.state
+           from task_keys k
+           join tasks t on t.id = k.task_id
+          where k.plan_id = $1 and k.key = any($2)",
+    )
+    .bind(plan.to_string())
+    .bind(keys.into_iter().collect::<Vec<_>>())
+    .fetch_all(&mut *conn)
+    .await?;
     let writers = sqlx::query(
         "select w.path, t.id, t.key, t.state
            from last_writers w
@@ -159,6 +164,25 @@ async fn surroundings(
             .map(|row| Ok((row.try_get("path")?, neighbour(row)?)))
             .collect::<Result<_, Error>>()?,
     })
+}
+
+/// Makes the tasks of a plan known by their keys, the first time that it is to grow.
+async fn give_keys(conn: &mut PgConnection, plan: PlanId) -> Result<(), Error> {
+    let first = sqlx::query("update plans set has_keys = true where id = $1 and not has_keys")
+        .bind(plan.to_string())
+        .execute(&mut *conn)
+        .await?
+        .rows_affected();
+    if 0 < first {
+        sqlx::query(
+            "insert into task_keys (plan_id, key, task_id)
+             select plan_id, key, id from tasks where plan_id = $1",
+        )
+        .bind(plan.to_string())
+        .execute(conn)
+        .await?;
+    }
+    Ok(())
 }
 
 fn neighbour(row: &PgRow) -> Result<Neighbour, Error> {
@@ -191,6 +215,15 @@ async fn write(
         })
         .collect();
     let ready = inserting::insert(conn, flows, build, (plan, place), &new).await?;
+    sqlx::query(
+        "insert into task_keys (plan_id, key, task_id)
+         select $1, * from unnest($2::text[], $3::text[])",
+    )
+    .bind(plan.to_string())
+    .bind(added.tasks.iter().map(|added| added.task.key.as_str()).collect::<Vec<_>>())
+    .bind(texts(added.tasks.iter().map(|added| added.id)))
+    .execute(&mut *conn)
+    .await?;
     let writers = added.writers.iter().map(|(path, task)| (path.as_str(), *task));
     inserting::keep_writers(conn, plan, writers).await?;
     Ok(ready)

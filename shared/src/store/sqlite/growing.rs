@@ -1,5 +1,6 @@
 //! Tasks that are added to a build which runs, by a person or by one of its tasks.
 
+use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 
 use super::{
@@ -134,10 +135,12 @@ async fn surroundings(
     .bind(build.to_string())
     .fetch_one(tx.db())
     .await?;
+    give_keys(tx, plan).await?;
     let named = sqlx::query(
-        "select id, key, state
-           from tasks
-          where plan_id = $1 and key in (select value from json_each($2))",
+        "select t.id, t.key, t.state
+           from task_keys k
+           join tasks t on t.id = k.task_id
+          where k.plan_id = $1 and k.key in (select value from json_each($2))",
     )
     .bind(plan.to_string())
     .bind(to_json(&keys)?)
@@ -167,6 +170,25 @@ async fn surroundings(
     })
 }
 
+/// Makes the tasks of a plan known by their keys, the first time that it is to grow.
+async fn give_keys(tx: &mut Tx, plan: PlanId) -> Result<(), Error> {
+    let first = sqlx::query("update plans set has_keys = 1 where id = $1 and has_keys = 0")
+        .bind(plan.to_string())
+        .execute(tx.db())
+        .await?
+        .rows_affected();
+    if 0 < first {
+        sqlx::query(
+            "insert into task_keys (plan_id, key, task_id)
+             select plan_id, key, id from tasks where plan_id = $1",
+        )
+        .bind(plan.to_string())
+        .execute(tx.db())
+        .await?;
+    }
+    Ok(())
+}
+
 fn neighbour(row: &SqliteRow) -> Result<Neighbour, sqlx::Error> {
     Ok(Neighbour { id: row.word("id")?, key: row.text("key")?, state: row.word("state")? })
 }
@@ -194,6 +216,15 @@ async fn write(
         })
         .collect();
     inserting::insert(tx, of.build, plan, place, &new).await?;
+    let keys: Vec<_> = added.tasks.iter().map(|one| json!([one.task.key, one.id])).collect();
+    sqlx::query(
+        "insert into task_keys (plan_id, key, task_id)
+         select $1, value ->> 0, value ->> 1 from json_each($2)",
+    )
+    .bind(plan.to_string())
+    .bind(to_json(&keys)?)
+    .execute(tx.db())
+    .await?;
     let writers = added.writers.iter().map(|(path, task)| (path.as_str(), *task));
     inserting::keep_writers(tx, plan, writers).await?;
     let mut ready: Vec<_> = added.ready().collect();

@@ -49,4 +49,10 @@ pub trait Runner: Send + Sync + 'static {
     fn identity(&self, _claim: &TaskClaim) -> Option<Identity> {
         None
     }
+
+    /// Whether it wants to know what the task waited for, and what that made: then the claim has
+    /// `prerequisites`, at the price of reading them for each attempt.
+    fn wants_prerequisites(&self) -> bool {
+        false
+    }
 }
