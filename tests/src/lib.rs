@@ -12,3 +12,4 @@ pub mod patience;
 pub mod programs;
 pub mod client;
 pub mod signatures;
+pub mod storm;

@@ -71,6 +71,11 @@ impl Program {
 
     /// Waits for it to end by itself.
     pub async fn ended(mut self, within: Duration) -> ExitStatus {
+        self.until_ended(within).await
+    }
+
+    /// The same, of one that is not given up yet.
+    pub async fn until_ended(&mut self, within: Duration) -> ExitStatus {
         let what = format!("{} has ended", self.name);
         let child = &mut self.child;
         patience::until_some(&what, within, async || {

@@ -44,6 +44,8 @@ const HASTY: &str = "-c fsync=off -c synchronous_commit=off -c full_page_writes=
 pub struct Postgres {
     bin: PathBuf,
     folder: PathBuf,
+    /// The user and group that the server runs as, if it is not ours.
+    run_as: Option<(u32, u32)>,
     databases: AtomicU32,
     /// Its standard input is held open by this process, and by nobody else.
     _guard: Child,
@@ -66,7 +68,8 @@ impl Postgres {
             .keep();
         let mut guard = Command::new("sh");
         guard.args(["-c", GUARD, "guard"]).arg(&bin).arg(&folder).arg(settings);
-        if let Some((user, group)) = unprivileged(&folder) {
+        let run_as = unprivileged(&folder);
+        if let Some((user, group)) = run_as {
             // Postgres refuses to run as root.
             chown(&folder, Some(user), Some(group)).expect("root gives folders away");
             fs::set_permissions(&folder, Permissions::from_mode(0o700)).expect("a folder of ours");
@@ -86,7 +89,24 @@ impl Postgres {
             let rest: Vec<_> = lines.collect();
             panic!("Postgres did not start: {first}\n{}", rest.join("\n"));
         }
-        Self { bin, folder, databases: AtomicU32::new(0), _guard: guard }
+        Self { bin, folder, run_as, databases: AtomicU32::new(0), _guard: guard }
+    }
+
+    /// Stops the server at once, as a crash of it would, and starts it again as it was.
+    pub fn restart(&self) {
+        let mut restart = Command::new(self.bin.join("pg_ctl"));
+        restart.args(["-D", "data", "-w", "-t", "60", "-l", "log", "-m", "immediate", "restart"]);
+        if let Some((user, group)) = self.run_as {
+            restart.uid(user).gid(group);
+        }
+        let status = restart
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .expect("pg_ctl runs");
+        assert!(status.success(), "Postgres did not start again: {status}");
     }
 
     /// Makes an empty database; answers with its URL.
