@@ -49,6 +49,10 @@ pub struct Report {
     pub tasks: usize,
     pub took: Duration,
     pub faults: Vec<Done>,
+    /// Workers that could not start, since Postgres or Redis was away just then.
+    pub unstarted: usize,
+    /// The longest time in which no attempt began.
+    pub standstill: Duration,
     pub attempts: Vec<(String, String, i64)>,
     pub running_most: (i64, i64),
     pub findings: Vec<Finding>,
@@ -83,6 +87,8 @@ impl fmt::Display for Report {
             count(|fault| *fault == Fault::RedisRestarted),
             count(|fault| *fault == Fault::PostgresRestarted),
         )?;
+        writeln!(f, "{} workers could not start while Postgres was away", self.unstarted)?;
+        writeln!(f, "the longest time without a claim: {:.1} s", self.standstill.as_secs_f64())?;
         for (of, state, count) in &self.attempts {
             writeln!(f, "attempts: {of} {state}: {count}")?;
         }
@@ -141,19 +147,23 @@ pub async fn run(wanted: Wanted) -> anyhow::Result<Report> {
         }
     }
     crowd.calm();
+    let faults = crowd.done.clone();
+    tokio::time::sleep(SECOND).await;
+    crowd.complete(&ground);
     let (builds, tasks) = match fed {
         Some(fed) => fed,
         None => feeding.await?,
     };
     let left = (tasks as u64 * SECONDS_EACH_THOUSAND / 1000).max(SECONDS_LEAST);
     crate::patience::until("all builds are at their end", Duration::from_secs(left), async || {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(SECOND).await;
+        crowd.complete(&ground);
         ground.count(OPEN).await == 0
     })
     .await;
     let took = began.elapsed();
-    let faults = crowd.done.clone();
     let lost = history::lost(&ground.pool).await?;
+    let unstarted = crowd.unstarted;
     crowd.disband().await;
     let expected = Expected {
         builds: i64::try_from(builds)?,
@@ -169,6 +179,8 @@ pub async fn run(wanted: Wanted) -> anyhow::Result<Report> {
         running_most: history::running_most(&ground.pool).await?,
         findings: history::check(&ground.pool, &expected).await?,
         faults,
+        unstarted,
+        standstill: history::standstill(&ground.pool).await?,
         freed,
         again,
         unheard,

@@ -29,19 +29,21 @@ pub struct Crowd {
     workers: Vec<(Program, Option<Instant>)>,
     dice: StdRng,
     pub done: Vec<Done>,
+    /// Workers that could not start, since Postgres or Redis was away just then.
+    pub unstarted: usize,
 }
 
 impl Crowd {
     pub fn start(ground: &Ground, count: usize, dice: StdRng) -> Self {
         let workers = (0..count).map(|_| (ground.start(WORKER), None)).collect();
-        Self { workers, dice, done: Vec::new() }
+        Self { workers, dice, done: Vec::new(), unstarted: 0 }
     }
 
     /// A second of faults: one worker is killed or frozen; Redis and Postgres suffer now and then.
     pub async fn second(&mut self, ground: &mut Ground) {
         let place = self.dice.random_range(0..self.workers.len());
         let offset = Duration::from_millis(self.dice.random_range(0..1000));
-        let (kind, other) = (self.dice.random_range(0..3), self.dice.random_range(0..60));
+        let (kind, other) = (self.dice.random_range(0..3), self.dice.random_range(0..90));
         let frozen_for = Duration::from_secs(ground.lease).mul_f64(self.dice.random_range(0.1..1.5));
         let away = Duration::from_millis(self.dice.random_range(0..600));
 
@@ -64,21 +66,41 @@ impl Crowd {
                 tokio::time::sleep(away).await;
                 ground.redis.up();
             }
-            9..12 => {
+            9 => {
                 self.note(Fault::PostgresRestarted);
                 tokio::task::block_in_place(|| ground.postgres.restart());
             }
             _ => {}
         }
         self.thaw(Instant::now());
+        self.complete(ground);
         tokio::time::sleep(Duration::from_secs(1).saturating_sub(offset)).await;
     }
 
     fn kill(&mut self, ground: &Ground, place: usize) {
-        let new = (ground.start(WORKER), None);
-        let (old, _) = std::mem::replace(&mut self.workers[place], new);
-        self.note(Fault::Killed { process: old.id() });
-        old.kill();
+        self.note(Fault::Killed { process: self.workers[place].0.id() });
+        if self.workers[place].0.kill_if_alive().is_some() {
+            self.count_unstarted(place);
+        }
+        self.workers[place] = (ground.start(WORKER), None);
+    }
+
+    /// Starts those again that could not start.
+    pub fn complete(&mut self, ground: &Ground) {
+        for place in 0..self.workers.len() {
+            if self.workers[place].0.has_ended().is_some() {
+                self.count_unstarted(place);
+                self.workers[place] = (ground.start(WORKER), None);
+            }
+        }
+    }
+
+    /// Whoever was at work once goes on, whatever Postgres and Redis go through.
+    fn count_unstarted(&mut self, place: usize) {
+        let worker = &self.workers[place].0;
+        let at_work = format!("{WORKER}-{} is at work", worker.id());
+        assert!(!worker.log().contains(&at_work), "{WORKER}-{} ended by itself", worker.id());
+        self.unstarted += 1;
     }
 
     fn freeze(&mut self, place: usize, during: Duration) {

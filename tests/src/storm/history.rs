@@ -1,6 +1,6 @@
 //! What must be true of a record, whatever the fleet went through. Reads the database alone.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use sqlx::{PgPool, Row};
 
@@ -171,6 +171,16 @@ pub async fn check(pool: &PgPool, expected: &Expected) -> Result<Vec<Finding>, s
 pub async fn running_most(pool: &PgPool) -> Result<(i64, i64), sqlx::Error> {
     let row = sqlx::query(RUNNING_MOST).fetch_one(pool).await?;
     Ok((row.try_get(0)?, row.try_get(1)?))
+}
+
+/// The longest time in which no attempt at a task began, between the first and the last one.
+pub async fn standstill(pool: &PgPool) -> Result<Duration, sqlx::Error> {
+    let question = "
+        select coalesce(max(extract(epoch from started_at - earlier)), 0)::double precision
+          from (select started_at, lag(started_at) over (order by started_at) as earlier
+                  from task_attempts) gaps";
+    let secs: f64 = sqlx::query_scalar(question).fetch_one(pool).await?;
+    Ok(Duration::from_secs_f64(secs))
 }
 
 /// Attempts by lane and state.
