@@ -93,7 +93,10 @@ impl fmt::Display for Report {
             writeln!(f, "attempts: {of} {state}: {count}")?;
         }
         let (all, tenant) = self.running_most;
-        writeln!(f, "at once at most {all} tasks of {TASKS}, of a tenant {tenant} of {EACH_TENANT}")?;
+        writeln!(
+            f,
+            "at once at most {all} tasks of {TASKS}, of a tenant {tenant} of {EACH_TENANT}"
+        )?;
         writeln!(f, "from fault to slots free again: {}", self.freed)?;
         writeln!(f, "from fault to next attempt:     {}", self.again)?;
         writeln!(f, "claims whose answer was lost, until free again: {}", self.unheard)?;
@@ -142,7 +145,8 @@ pub async fn run(wanted: Wanted) -> anyhow::Result<Report> {
         }
         if Duration::from_secs(10) < told.elapsed() {
             told = Instant::now();
-            let done = ground.count("select count(*) from tasks where settled_at is not null").await;
+            let done =
+                ground.count("select count(*) from tasks where settled_at is not null").await;
             eprintln!("{:>5} s: {done} tasks done", began.elapsed().as_secs());
         }
     }

@@ -44,7 +44,8 @@ impl Crowd {
         let place = self.dice.random_range(0..self.workers.len());
         let offset = Duration::from_millis(self.dice.random_range(0..1000));
         let (kind, other) = (self.dice.random_range(0..3), self.dice.random_range(0..90));
-        let frozen_for = Duration::from_secs(ground.lease).mul_f64(self.dice.random_range(0.1..1.5));
+        let frozen_for =
+            Duration::from_secs(ground.lease).mul_f64(self.dice.random_range(0.1..1.5));
         let away = Duration::from_millis(self.dice.random_range(0..600));
 
         tokio::time::sleep(offset).await;

@@ -83,8 +83,7 @@ pub async fn run(settings: &str, rounds: usize) -> anyhow::Result<Report> {
     })
     .await;
     let took = began.elapsed();
-    let expected =
-        Expected { builds: i64::try_from(posted)?, tasks: None, running_most: (20, 20) };
+    let expected = Expected { builds: i64::try_from(posted)?, tasks: None, running_most: (20, 20) };
     Ok(Report {
         restarts,
         met,
