@@ -7,6 +7,7 @@ mod record;
 mod embedded;
 mod fleet;
 mod refusals;
+mod storm;
 
 /// Briefs of every stack, long enough that a kill finds something to interrupt.
 const PROMPTS: [&str; 4] = [

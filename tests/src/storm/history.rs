@@ -36,7 +36,10 @@ impl fmt::Display for Finding {
 
 /// Each rule with a question for what breaks it, one text a row.
 const RULES: &[(&str, &str)] = &[
-    ("every build is completed", "select id || ' ' || state from builds where state <> 'completed'"),
+    (
+        "every build is completed",
+        "select id || ' ' || state from builds where state <> 'completed'",
+    ),
     ("every task is completed", "select id || ' ' || state from tasks where state <> 'completed'"),
     (
         "each task has one attempt that succeeded",
@@ -94,7 +97,8 @@ const RULES: &[(&str, &str)] = &[
     (
         "the last event of each build is its only end",
         "select b.id from builds b left join events e
-             on e.build_id = b.id and e.kind in ('build_completed', 'build_failed', 'build_cancelled')
+             on e.build_id = b.id
+            and e.kind in ('build_completed', 'build_failed', 'build_cancelled')
           group by b.id having count(e.seq) <> 1 or max(e.seq) <> b.last_seq",
     ),
     (
