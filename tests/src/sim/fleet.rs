@@ -196,6 +196,7 @@ impl Seat {
             retry: Policy::WORK,
             approval: Approval { always: false, within: ground.approve_within },
             straighten: ground.seed.is_multiple_of(2),
+            build_time_limit: None,
             stop: self.member.stop.clone(),
         });
         let handler = move |work: Work<BuildClaim>| {
