@@ -81,6 +81,15 @@ const ROUNDS_MOST: usize = 16;
 /// What one claim judges at most: it holds up all who claim.
 const JUDGED_MOST: usize = 1_000;
 
+/// Milliseconds. All who claim wait for whoever froze inside a claim, for no longer than this. Whoever
+/// was only slow is refused its commit, and claims again.
+const FROZEN_AFTER: &str = "2000";
+const LOCK_LANE: &str = "
+    select virtual_time, set_config('idle_in_transaction_session_timeout', $2, true)
+      from lanes
+     where lane = $1
+       for update";
+
 /// The advisory lock of claims under limits that count all lanes together; `bflanes` in ASCII.
 const ALL_LANES: i64 = 0x0062_666c_616e_6573;
 
@@ -138,11 +147,11 @@ pub(super) async fn pick(conn: &mut PgConnection, lane: Lane, ask: &Ask) -> Resu
     if ask.room == 0 {
         return Ok(picked);
     }
-    let mut virtual_time: f64 =
-        sqlx::query_scalar("select virtual_time from lanes where lane = $1 for update")
-            .bind(lane.as_str())
-            .fetch_one(&mut *conn)
-            .await?;
+    let (mut virtual_time, _): (f64, String) = sqlx::query_as(LOCK_LANE)
+        .bind(lane.as_str())
+        .bind(FROZEN_AFTER)
+        .fetch_one(&mut *conn)
+        .await?;
     let rules = limits::rules(conn, lane).await?;
     if rules.paused.contains(&Gate::Lane(lane)) {
         return Ok(picked);

@@ -74,9 +74,9 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(60);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Milliseconds. The longest statement, adopting a plan of 100,000 tasks, takes a few seconds.
 const STATEMENT_TIMEOUT: &str = "30000";
-/// Milliseconds. A program that froze inside a claim holds its whole lane, and inside a commit a
-/// build: for no longer than this. Whoever only was slow is refused its commit, and tries again.
-const IDLE_TIMEOUT: &str = "2000";
+/// Milliseconds. A program that froze inside a commit must not hold a build for ever. A long plan
+/// is thought about for some seconds; for claims, see `claiming.rs`.
+const IDLE_TIMEOUT: &str = "15000";
 
 impl Postgres {
     /// Connects and brings the schema up to date; several programs may do so at once.
