@@ -24,7 +24,7 @@ mod model {
         (Model::new(None), ())
     }
 
-    buildfleet::store_conformance!(engine fresh);
+    buildfleet::store_conformance!(fresh);
 }
 
 mod postgres {

@@ -1,6 +1,6 @@
 //! The store as one process sees it: every verb goes through the process's line.
 
-use std::{future::Future, time::Duration};
+use std::{collections::HashMap, future::Future, time::Duration};
 
 use async_trait::async_trait;
 use buildfleet::{
@@ -13,12 +13,13 @@ use buildfleet::{
         retry::{Jitter, Policy},
         settle::ByHand,
     },
-    job::Lane,
+    job::{Job, Lane},
     store::{
-        Adoption, Ask, AttemptView, AuditEntry, AuditWanted, Bell, Build, BuildClaim, BuildsWanted,
-        DeliveriesWanted, Delivery, DeliveryAttempt, DeliveryClaim, Error, EventView, Fence,
-        FileContent, FileView, LaneView, NewBuild, Page, Pause, PlanView, Prerequisite, SendResult,
-        Store, Submitted, Task, TaskClaim, Worker, WorkerBeat,
+        Adoption, Ask, AttemptView, AuditEntry, AuditWanted, Bell, Build, BuildClaim, BuildFilter,
+        BuildsFound, BuildsWanted, DeliveriesFound, DeliveriesWanted, Delivery, DeliveryAttempt,
+        DeliveryClaim, DeliveryFilter, Error, EventView, Failed, FailedWanted, Fence, FileContent,
+        FileView, LaneView, NewBuild, Operating, Page, Parked, Pause, PlanView, Prerequisite,
+        SendResult, Store, Submitted, Task, TaskClaim, Wait, Worker, WorkerBeat, audit::Change,
     },
 };
 use serde_json::Value;
@@ -388,5 +389,48 @@ impl Store for FaultyStore {
 
     async fn lanes(&self) -> Result<Vec<LaneView>, Error> {
         self.model.lanes().await
+    }
+}
+
+#[async_trait]
+impl Operating for FaultyStore {
+    async fn waits(&self, jobs: &[Job]) -> Result<HashMap<Job, Wait>, Error> {
+        self.model.waits(jobs).await
+    }
+
+    async fn paused_at(&self, gates: &[Gate]) -> Result<Vec<Pause>, Error> {
+        self.model.paused_at(gates).await
+    }
+
+    async fn parked(&self) -> Result<Vec<Parked>, Error> {
+        self.model.parked().await
+    }
+
+    async fn find_builds(&self, wanted: &BuildsFound) -> Result<Page<BuildId>, Error> {
+        self.model.find_builds(wanted).await
+    }
+
+    async fn count_builds(&self, filter: &BuildFilter) -> Result<u64, Error> {
+        self.model.count_builds(filter).await
+    }
+
+    async fn find_deliveries(&self, wanted: &DeliveriesFound) -> Result<Page<DeliveryId>, Error> {
+        self.model.find_deliveries(wanted).await
+    }
+
+    async fn count_deliveries(&self, filter: &DeliveryFilter) -> Result<u64, Error> {
+        self.model.count_deliveries(filter).await
+    }
+
+    async fn failed(&self, wanted: &FailedWanted) -> Result<Page<Failed>, Error> {
+        self.model.failed(wanted).await
+    }
+
+    async fn planning_attempts(&self, build: BuildId) -> Result<Vec<AttemptView>, Error> {
+        self.model.planning_attempts(build).await
+    }
+
+    async fn note(&self, change: &Change<'_>, by: &str) -> Result<(), Error> {
+        self.model.note(change, by).await
     }
 }

@@ -17,10 +17,7 @@ use tokio_util::sync::CancellationToken;
 use worker::{
     plan::handle::{Approval, PlanWorker},
     sweep::{self, Sweep},
-    task::{
-        cache::{self, Cache},
-        handle::TaskWorker,
-    },
+    task::handle::TaskWorker,
 };
 
 use super::{
@@ -53,6 +50,8 @@ pub struct Ground {
     pub ear: Ear,
     pub lease: Duration,
     pub time_limit: Duration,
+    /// How long the tasks of a plan may take together.
+    pub build_time_limit: Duration,
     pub approve_within: Duration,
     pub weather: Weather,
     pub sweep: Sweep,
@@ -193,10 +192,10 @@ impl Seat {
             planner: Arc::new(planner),
             lease: ground.lease,
             time_limit: ground.time_limit,
+            build_time_limit: (!ground.seed.is_multiple_of(3)).then_some(ground.build_time_limit),
             retry: Policy::WORK,
             approval: Approval { always: false, within: ground.approve_within },
             straighten: ground.seed.is_multiple_of(2),
-            build_time_limit: None,
             stop: self.member.stop.clone(),
         });
         let handler = move |work: Work<BuildClaim>| {
@@ -217,7 +216,6 @@ impl Seat {
         let worker = Arc::new(TaskWorker {
             store: Arc::clone(&self.member.store),
             runner: Arc::new(runner),
-            cache: Cache::new(Arc::clone(&self.member.store), cache::Config::OFF),
             lease: ground.lease,
             time_limit: ground.time_limit,
             retry: Policy::WORK,

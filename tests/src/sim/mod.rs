@@ -9,7 +9,6 @@ pub mod store;
 pub mod witness;
 pub mod line;
 pub mod faulty_store;
-mod aside;
 pub mod faulty_queue;
 pub mod shapes;
 pub mod work;

@@ -88,6 +88,7 @@ async fn play(seed: u64, options: Options) -> Report {
         ear: Ear::default(),
         lease: chance.millis(2000, 8000),
         time_limit: chance.millis(4000, 10_000),
+        build_time_limit: chance.millis(30_000, 600_000),
         approve_within: chance.millis(3000, 40_000),
         weather: Weather { store: weather, queue: weather },
         sweep: if chance.once_in(2) { Sweep::FLEET } else { Sweep::ALONE },

@@ -83,7 +83,7 @@ impl Record {
         }
     }
 
-    fn write_down(&mut self, by: &str, change: Change<'_>) {
+    pub(super) fn write_down(&mut self, by: &str, change: Change<'_>) {
         let id = i64::try_from(self.audit.len()).unwrap_or(i64::MAX) + 1;
         self.audit.push(AuditEntry {
             id,

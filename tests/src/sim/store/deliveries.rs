@@ -160,6 +160,7 @@ impl Record {
         self.must_hold(fence)?;
         let work = &self.work[&job];
         let (mut failures, mut crashes) = (0, 0);
+        let mut kept = None;
         let (trigger, ended, after) = match &result.failure {
             None => (Trigger::AttemptSucceeded, attempt::Trigger::Success, Duration::ZERO),
             Some(failure) => {
@@ -171,6 +172,7 @@ impl Record {
                     work.crashes + crashes,
                     jitter,
                 );
+                kept = Some(failure.clone().judged(verdict, work.crashes + crashes));
                 let ended =
                     if lost { attempt::Trigger::LeaseLapsed } else { attempt::Trigger::Failure };
                 let after = match verdict {
@@ -190,9 +192,9 @@ impl Record {
         self.count(job, failures, crashes);
         let state = self.put_delivery(id, trigger)?;
         if let Some(row) = self.deliveries.get_mut(&id)
-            && result.failure.is_some()
+            && kept.is_some()
         {
-            row.failure.clone_from(&result.failure);
+            row.failure = kept;
         }
         self.put(job, Stand::Away);
         if !state.is_final() {

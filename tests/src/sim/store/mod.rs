@@ -14,6 +14,7 @@ mod fleet;
 mod forking;
 mod lanes;
 mod leases;
+mod operating;
 mod plans;
 mod record;
 mod settling;

@@ -51,8 +51,6 @@ impl Record {
                 spec: Arc::new(self.plan_row(plan)?.view.spec.clone()),
                 cost: draft.cost,
                 prerequisites: Vec::new(),
-                tenant: self.builds[&build].tenant.clone(),
-                cache: self.builds[&build].brief.cache,
             });
         }
         Ok(claims)
@@ -246,18 +244,21 @@ impl Record {
 
     pub(super) fn attempts_of(&self, id: TaskId) -> Result<Vec<AttemptView>, Error> {
         self.tasks.get(&id).ok_or_else(|| Error::not_found(id))?;
-        let job = Job::Task(id);
+        Ok(self.attempt_views(Job::Task(id)))
+    }
+
+    /// Oldest first.
+    pub(super) fn attempt_views(&self, job: Job) -> Vec<AttemptView> {
         let rows = self.attempts.range((job, 0)..=(job, u32::MAX));
-        Ok(rows
-            .map(|((_, number), row)| AttemptView {
-                number: *number,
-                holder: row.holder,
-                state: row.state,
-                failure: row.failure.clone(),
-                started_at: at(row.started_at),
-                settled_at: at_if_any(row.settled_at),
-            })
-            .collect())
+        rows.map(|((_, number), row)| AttemptView {
+            number: *number,
+            holder: row.holder,
+            state: row.state,
+            failure: row.failure.clone(),
+            started_at: at(row.started_at),
+            settled_at: at_if_any(row.settled_at),
+        })
+        .collect()
     }
 
     /// Adds events to the log, and a delivery of each to the endpoint if it wants it.
