@@ -24,7 +24,7 @@ mod model {
         (Model::new(None), ())
     }
 
-    buildfleet::store_conformance!(fresh);
+    buildfleet::store_conformance!(engine fresh);
 }
 
 mod postgres {

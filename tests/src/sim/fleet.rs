@@ -17,7 +17,10 @@ use tokio_util::sync::CancellationToken;
 use worker::{
     plan::handle::{Approval, PlanWorker},
     sweep::{self, Sweep},
-    task::handle::TaskWorker,
+    task::{
+        cache::{self, Cache},
+        handle::TaskWorker,
+    },
 };
 
 use super::{
@@ -216,6 +219,7 @@ impl Seat {
         let worker = Arc::new(TaskWorker {
             store: Arc::clone(&self.member.store),
             runner: Arc::new(runner),
+            cache: Cache::new(Arc::clone(&self.member.store), cache::Config::OFF),
             lease: ground.lease,
             time_limit: ground.time_limit,
             retry: Policy::WORK,

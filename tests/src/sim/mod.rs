@@ -9,6 +9,7 @@ pub mod store;
 pub mod witness;
 pub mod line;
 pub mod faulty_store;
+mod upkeep;
 pub mod faulty_queue;
 pub mod shapes;
 pub mod work;

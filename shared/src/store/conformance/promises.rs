@@ -26,21 +26,9 @@ macro_rules! store_conformance {
                 a_forgotten_build_gives_its_key_back,
                 old_changes_by_hand_are_forgotten,
                 what_means_nothing_is_forgotten_and_the_order_stays;
-            operating:
-                ready_work_says_where_it_waits,
-                paused_work_says_who_paused_it,
-                what_is_parked_is_counted_by_gate,
-                builds_are_found_by_every_part_of_a_filter,
-                what_a_filter_meets_is_counted_and_paged,
-                failed_work_is_listed_with_its_reasons,
-                failed_work_is_listed_newest_first_and_in_pages,
-                quarantined_work_is_found_by_its_code,
-                deliveries_are_found_by_every_part_of_a_filter,
-                attempts_at_planning_are_listed_oldest_first,
-                what_is_done_in_bulk_is_in_the_audit;
         }
     };
-    // What the workers ask and settle, without what people ask and what grows.
+    // All but the upkeep of what grows.
     (engine $fresh:ident) => {
         $crate::store_conformance! { @each $fresh;
             submitting:
@@ -217,6 +205,18 @@ macro_rules! store_conformance {
                 a_cancelled_build_leaves_its_pause,
                 only_what_can_be_paused_is_paused,
                 the_audit_lists_what_was_changed_by_hand;
+            operating:
+                ready_work_says_where_it_waits,
+                paused_work_says_who_paused_it,
+                what_is_parked_is_counted_by_gate,
+                builds_are_found_by_every_part_of_a_filter,
+                what_a_filter_meets_is_counted_and_paged,
+                failed_work_is_listed_with_its_reasons,
+                failed_work_is_listed_newest_first_and_in_pages,
+                quarantined_work_is_found_by_its_code,
+                deliveries_are_found_by_every_part_of_a_filter,
+                attempts_at_planning_are_listed_oldest_first,
+                what_is_done_in_bulk_is_in_the_audit;
             fleet:
                 a_worker_that_beats_is_listed,
                 a_worker_that_signs_off_is_not_listed,

@@ -51,6 +51,8 @@ impl Record {
                 spec: Arc::new(self.plan_row(plan)?.view.spec.clone()),
                 cost: draft.cost,
                 prerequisites: Vec::new(),
+                tenant: self.builds[&build].tenant.clone(),
+                cache: self.builds[&build].brief.cache,
             });
         }
         Ok(claims)

@@ -1,0 +1,9 @@
+//! Upkeep, which nothing simulated asks for: the model keeps all there is for as long as a run lasts.
+
+use buildfleet::store::Upkeep;
+
+use super::{faulty_store::FaultyStore, store::Model};
+
+impl Upkeep for Model {}
+
+impl Upkeep for FaultyStore {}
