@@ -133,6 +133,7 @@ impl Keeper {
         let mut next = Instant::now() + period;
         loop {
             tokio::select! {
+                biased;
                 () = tokio::time::sleep_until(next) => {}
                 () = self.0.look.notified() => {}
             }

@@ -103,6 +103,7 @@ impl Member {
             stop: self.stop.clone(),
         };
         tokio::select! {
+            biased;
             served = serve(serving, handler) => {
                 if let Err(error) = served {
                     tracing::error!(error = %error, "the lane is served no more");

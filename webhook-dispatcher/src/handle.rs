@@ -28,6 +28,7 @@ impl Dispatcher {
         // A request that is on its way is waited for even while stopping: nobody can tell whether
         // the receiver has seen it, and it takes no longer than its time limit.
         let result = tokio::select! {
+            biased;
             result = self.attempt(&claim) => result,
             () = lost.cancelled() => return Ok(()), // Somebody else sends it now.
         };

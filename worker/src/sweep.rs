@@ -51,6 +51,7 @@ pub async fn run(sweep: Sweep, member: &Member) {
             }
         };
         tokio::select! {
+            biased;
             () = tokio::time::sleep(pause) => {}
             () = member.stop.cancelled() => return,
         }

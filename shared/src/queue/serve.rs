@@ -104,6 +104,7 @@ where
     // ended; the last ticket is gone with the worker, and with it what `give_back` listens to.
     let served = async { tokio::join!(worker, Box::pin(claimer.run(waiting)), Box::pin(giving)).0 };
     let ran = tokio::select! {
+        biased;
         ran = served => ran,
         () = keeper.run() => Ok(()),
     };
@@ -163,6 +164,7 @@ impl<F: Feed> Claimer<F> {
                 Some(Err(error)) => {
                     let wait = outage.goes_on(&error);
                     tokio::select! {
+                        biased;
                         () = tokio::time::sleep(wait) => {}
                         () = self.stop.cancelled() => break,
                     }

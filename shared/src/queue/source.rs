@@ -200,6 +200,7 @@ where
                     let wait = desk.wait_after(job, error);
                     // The slot stays taken meanwhile: who cannot finish work should not take more.
                     tokio::select! {
+                        biased;
                         () = tokio::time::sleep(wait) => {}
                         () = desk.stop.cancelled() => {}
                     }

@@ -64,6 +64,7 @@ impl Waker {
     pub async fn run(mut self, stop: CancellationToken) {
         let hearing = hear(Arc::clone(&self.queue), self.keepers.clone());
         tokio::select! {
+            biased;
             () = self.wake(&stop) => {}
             () = hearing => {}
         }

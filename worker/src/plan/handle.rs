@@ -78,6 +78,7 @@ impl PlanWorker {
             told.map(|()| drafted)
         };
         let drafted = tokio::select! {
+            biased;
             drafted = told => drafted,
             () = lost.cancelled() => return Outcome::Lost,
             () = tokio::time::sleep(self.time_limit) => {

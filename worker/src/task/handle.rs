@@ -67,6 +67,7 @@ impl TaskWorker {
         let running = panic::caught("runner_panicked", self.runner.run(claim, &end));
         let mut running = std::pin::pin!(running);
         let told = tokio::select! {
+            biased;
             ran = &mut running => return Some(judge(claim, ran)),
             () = lost.cancelled() => Told::Lost,
             () = sleep(limit) => Told::TimedOut,
