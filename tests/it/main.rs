@@ -13,6 +13,7 @@ mod cancel;
 mod health;
 mod operating;
 mod chaos;
+mod simulation;
 mod webhooks;
 mod standardwebhooks;
 mod tidy;

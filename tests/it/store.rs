@@ -15,6 +15,18 @@ mod sqlite {
     buildfleet::store_conformance!(fresh);
 }
 
+/// The model that the simulation runs on.
+mod model {
+    use tests::sim::store::Model;
+
+    /// With nothing to keep.
+    async fn fresh() -> (Model, ()) {
+        (Model::new(None), ())
+    }
+
+    buildfleet::store_conformance!(fresh);
+}
+
 mod postgres {
     use buildfleet::store::{Store, postgres::Postgres};
     use tests::servers;

@@ -8,6 +8,7 @@ pub mod planners;
 pub mod runners;
 pub mod receiver;
 pub mod seed;
+pub mod sim;
 pub mod patience;
 pub mod programs;
 pub mod client;
