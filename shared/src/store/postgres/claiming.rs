@@ -81,8 +81,8 @@ const ROUNDS_MOST: usize = 16;
 /// What one claim judges at most: it holds up all who claim.
 const JUDGED_MOST: usize = 1_000;
 
-/// Milliseconds. All who claim wait for whoever froze inside a claim, for no longer than this. Whoever
-/// was only slow is refused its commit, and claims again.
+/// Milliseconds. All who claim wait for whoever froze inside a claim, for no longer than this.
+/// Whoever was only slow is refused its commit, and claims again.
 const FROZEN_AFTER: &str = "2000";
 const LOCK_LANE: &str = "
     select virtual_time, set_config('idle_in_transaction_session_timeout', $2, true)
