@@ -4,6 +4,8 @@
 //! by `frame`, which alone knows the id of the request. What lies behind an error is logged here
 //! and never sent.
 
+use std::num::NonZeroU16;
+
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -20,7 +22,7 @@ pub struct Error {
     pub message: String,
     pub detail: Option<Value>,
     /// In seconds, where it is worth trying again.
-    pub retry_after: Option<u64>,
+    pub retry_after: Option<NonZeroU16>,
 }
 
 /// Nobody mends more faults at once, and a body may have a hundred thousand.
@@ -69,9 +71,9 @@ impl Error {
     }
 
     /// There is too much to do already; what was accepted is done first.
-    pub fn overloaded(message: impl Into<String>, retry_after: u64) -> Self {
+    pub fn overloaded(message: impl Into<String>, retry_after: u16) -> Self {
         let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "overloaded", message);
-        Self { retry_after: Some(retry_after), ..error }
+        Self { retry_after: NonZeroU16::new(retry_after), ..error }
     }
 
     pub fn timed_out() -> Self {
@@ -170,7 +172,7 @@ impl IntoResponse for Error {
         let mut response = self.status.into_response();
         let headers = response.headers_mut();
         if let Some(secs) = self.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(secs.get()));
         }
         match self.status {
             StatusCode::SERVICE_UNAVAILABLE => {

@@ -55,11 +55,11 @@ impl Bounds {
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_SHARE: u32 = 20;
 /// A client that is told to wait comes back within these, whatever the rate.
-const RETRY_SECS: std::ops::RangeInclusive<u64> = 1..=300;
+const RETRY_SECS: std::ops::RangeInclusive<u16> = 1..=300;
 /// Where nothing has come to an end of late, nobody can say.
-const RETRY_SECS_UNKNOWN: u64 = 10;
+const RETRY_SECS_UNKNOWN: u16 = 10;
 /// Room on a disk is made by people, or by what is deleted in its time.
-const RETRY_SECS_DISK: u64 = 60;
+const RETRY_SECS_DISK: u16 = 60;
 
 /// How full it is, as far as this process knows.
 pub struct Gauge {
@@ -87,7 +87,7 @@ pub struct Overload {
     /// The name of the bound in the answer.
     bound: &'static str,
     message: &'static str,
-    retry_after: u64,
+    retry_after: u16,
 }
 
 impl From<Overload> for Error {
@@ -219,11 +219,12 @@ impl Known {
     }
 
     /// How many seconds until so many builds have ended, at the rate of the last minute.
-    fn until_ended(&self, builds: u64) -> u64 {
+    fn until_ended(&self, builds: u64) -> u16 {
         if self.ended_last_minute == 0 {
             return RETRY_SECS_UNKNOWN;
         }
         let secs = builds.saturating_mul(60).div_ceil(self.ended_last_minute);
+        let secs = u16::try_from(secs).unwrap_or(u16::MAX);
         secs.clamp(*RETRY_SECS.start(), *RETRY_SECS.end())
     }
 }
@@ -243,7 +244,7 @@ mod tests {
         Bounds { open_builds_max: Some(10), ..Bounds::default() }
     }
 
-    fn over(known: &Known, bounds: Bounds) -> Option<(&'static str, u64)> {
+    fn over(known: &Known, bounds: Bounds) -> Option<(&'static str, u16)> {
         let judged = known.judge(&bounds, "acme", 10);
         judged.err().map(|over| (over.bound, over.retry_after))
     }
