@@ -1,8 +1,8 @@
 //! Task graphs to be worked off: made by rule, or read from a file.
 //!
-//! A file is JSON: `task_count`, and `edges` as pairs of a prerequisite and its dependent, by position.
-//! Edges that are in `back_edges` too are left out. A file with `members` names other files beside it,
-//! each so many times, which make one graph together.
+//! A file is JSON: `task_count`, and `edges` as pairs of a prerequisite and its dependent, by
+//! position. Edges that are in `back_edges` too are left out. A file with `members` names other
+//! files beside it, each so many times, which make one graph together.
 
 use std::{collections::HashSet, fs, path::Path};
 
@@ -50,7 +50,8 @@ impl Graph {
     pub fn layers(tasks: usize, width: usize) -> Self {
         let before = |task: usize| {
             let layer = task / width * width;
-            // Steps without a common divisor with most widths, so that no two tasks wait for the same.
+            // Steps without a common divisor with most widths, so that no two tasks wait for the
+            // same.
             let mut needs: Vec<_> =
                 [0, 1, 7, 31, 57].map(|step| layer - width + (task + step) % width).to_vec();
             needs.sort_unstable();

@@ -115,8 +115,8 @@ pub struct TaskCounts {
 pub struct Estimate {
     /// By the tasks' own estimates.
     pub total_secs: u32,
-    /// Where one build is asked for, and while it executes: along the longest chain of what is open,
-    /// by how long such work took of late. Else in proportion to the tasks that are open.
+    /// Where one build is asked for, and while it executes: along the longest chain of what is
+    /// open, by how long such work took of late. Else in proportion to the tasks that are open.
     pub remaining_secs: u32,
     /// When it is done if nothing has to wait for a worker. Only where one build is asked for, and
     /// while it executes.

@@ -88,8 +88,8 @@ pub struct Queue {
     pub queued_jobs: Option<u64>,
     /// Nothing is taken from it, what runs goes on.
     pub paused: Option<Pause>,
-    /// What waits at limits and pauses. A hundred gates are told of, and ten thousand pieces of work
-    /// at each.
+    /// What waits at limits and pauses. A hundred gates are told of, and ten thousand pieces of
+    /// work at each.
     pub parked: Vec<ParkedAt>,
     /// The limits that its work meets.
     pub limits: Vec<Limit>,

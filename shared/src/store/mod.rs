@@ -200,7 +200,8 @@ pub trait Store: Operating + Upkeep + Send + Sync + 'static {
 
     /// Settles an attempt at a task: reads the progress under the build's lock, asks
     /// `Progress::settle`, writes what it says. The files of a success are kept by path; the newest
-    /// wins. With `Origin::MadeAs`, `Upkeep::cached` finds it from then on. `Fenced` if the attempt is not the running one.
+    /// wins. With `Origin::MadeAs`, `Upkeep::cached` finds it from then on. `Fenced` if the attempt
+    /// is not the running one.
     async fn settle_task(
         &self,
         fence: Fence,

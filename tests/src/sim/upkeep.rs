@@ -1,4 +1,5 @@
-//! Upkeep, which nothing simulated asks for: the model keeps all there is for as long as a run lasts.
+//! Upkeep, which nothing simulated asks for: the model keeps all there is for as long as a run
+//! lasts.
 
 use buildfleet::store::Upkeep;
 

@@ -61,7 +61,7 @@ pub async fn run(settings: &str, rounds: usize) -> anyhow::Result<Report> {
     let began = Instant::now();
     let (mut restarts, mut met) = (0, 0);
     for _ in 0..rounds {
-        for place in 0..running.len() {
+        for program in &mut running {
             for _ in 0..POSTED_EACH {
                 let prompt = PROMPTS[posted % PROMPTS.len()];
                 let webhook = Some(receiver.url());
@@ -69,11 +69,10 @@ pub async fn run(settings: &str, rounds: usize) -> anyhow::Result<Report> {
                 client.submit(&ground.url(), KEY, &post).await;
                 posted += 1;
             }
-            let name = running[place].0;
-            if name == "task-worker" {
+            if program.0 == "task-worker" {
                 met += at_work(&ground).await;
             }
-            restart(&ground, &mut running[place]).await?;
+            restart(&ground, program).await?;
             restarts += 1;
         }
     }

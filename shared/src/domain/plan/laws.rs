@@ -78,8 +78,8 @@ fn waits(needs: &[Vec<usize>], from: usize, to: usize) -> bool {
 fn assert_in_order(needs: &[Vec<usize>], writes: &[Vec<String>]) {
     for (one, paths) in writes.iter().enumerate() {
         assert!(!waits(needs, one, one), "{one} waits for itself: {needs:?}");
-        for other in 0..one {
-            if paths.iter().any(|path| writes[other].contains(path)) {
+        for (other, theirs) in writes.iter().enumerate().take(one) {
+            if paths.iter().any(|path| theirs.contains(path)) {
                 assert!(
                     waits(needs, one, other) || waits(needs, other, one),
                     "{one} and {other} write one path side by side: {needs:?}"
@@ -216,7 +216,7 @@ proptest! {
             let completed = |task: &&mut Origin| {
                 task.state == task::State::Completed && task.writes.iter().any(|own| own == path)
             };
-            if let Some(last) = tasks.iter_mut().filter(completed).next_back() {
+            if let Some(last) = tasks.iter_mut().rfind(completed) {
                 last.wrote.push(path.to_owned());
             }
         }

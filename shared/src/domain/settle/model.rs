@@ -345,8 +345,11 @@ impl Model {
     }
 }
 
+/// What a task waits for, by key, and what the loss of it means.
+type Needs<'a> = &'a [(&'a str, Option<OnLoss>)];
+
 /// Tasks with these keys, which wait for these.
-pub(super) fn drafts(tasks: &[(&str, &[(&str, Option<OnLoss>)])]) -> Vec<DraftTask> {
+pub(super) fn drafts(tasks: &[(&str, Needs<'_>)]) -> Vec<DraftTask> {
     let first = Draft::of("x").tasks.remove(0);
     tasks
         .iter()
