@@ -12,6 +12,10 @@ pub const SAMPLES_MAX: u32 = 1000;
 /// Fewer say too little about a kind of work; then its plan's estimate counts.
 pub const SAMPLES_MIN: usize = 3;
 
+/// A build with more open tasks is not measured: people look at builds again and again, and this
+/// many are read in a tenth of a second.
+pub const OPEN_MAX: u32 = 10_000;
+
 /// What kind of work took how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {

@@ -58,6 +58,9 @@ pub const RATE_COUNT_MAX: u32 = 1_000_000;
 /// A day.
 pub const RATE_PER_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// A token, but for what a sum of fractions loses: shorter than any wait that can be told.
+const NEARLY_ONE: f64 = 1.0 - 1e-9;
+
 impl Limit {
     /// All that is wrong with it.
     pub fn faults(&self) -> Vec<Fault> {
@@ -310,7 +313,7 @@ impl<'a> Gatekeeper<'a> {
             if let Some(rate) = limit.rate {
                 let promised = self.promised.get(&place).copied().unwrap_or(0.0);
                 let left = self.left(&place, rate) - promised;
-                if left < 1.0 {
+                if left < NEARLY_ONE {
                     self.shut |= limit.by == By::All;
                     short.push(place.clone());
                     let secs = (1.0 - left) * rate.per.as_secs_f64() / f64::from(rate.count);
@@ -330,7 +333,8 @@ impl<'a> Gatekeeper<'a> {
             let used = self.in_use.entry(place.clone()).or_default();
             *used = used.saturating_add(work.cost.max(1));
             if let Some(rate) = self.limits[place.0].rate {
-                *self.tokens.entry(place.clone()).or_insert(f64::from(rate.count)) -= 1.0;
+                let tokens = self.tokens.entry(place.clone()).or_insert(f64::from(rate.count));
+                *tokens = (*tokens - 1.0).max(0.0);
                 self.drawn.insert(place);
             }
         }

@@ -237,8 +237,8 @@ pub trait Store: Operating + Upkeep + Send + Sync + 'static {
     async fn fork(&self, task: TaskId, input: Option<&Value>) -> Result<Build, Error>;
 
     /// How long until all open tasks of a build are done: `estimate::remaining` over what the
-    /// newest successes of the fleet took. `None` unless the build executes. Costs a reading of all
-    /// that is open in the build.
+    /// newest successes of the fleet took. `None` unless the build executes, and if it has more
+    /// than `estimate::OPEN_MAX` open tasks. Costs a reading of all that is open in the build.
     async fn remaining(&self, build: BuildId) -> Result<Option<Duration>, Error>;
 
     /// What a task waits for, with references to what that made, in the order of the plan: at most

@@ -171,6 +171,13 @@ proptest! {
             }
             if before == 0 {
                 assert_in_order(&needs, &writes);
+                continue;
+            }
+            for (path, first) in &around.writers {
+                let waits_for_it = |one: usize| waits(&needs, one, place(first.id));
+                let mut behind = (before..needs.len()).filter(|&one| writes[one].contains(path));
+                let done = first.state == task::State::Completed;
+                prop_assert!(done || behind.all(waits_for_it), "{path} is written side by side");
             }
         }
         for one in 0..needs.len() {

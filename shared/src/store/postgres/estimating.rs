@@ -7,17 +7,23 @@ use sqlx::Row;
 use super::{rows::Columns, *};
 use crate::domain::{
     build,
-    estimate::{self, Medians, Open, SAMPLES_MAX, Sample},
+    estimate::{self, Medians, OPEN_MAX, Open, SAMPLES_MAX, Sample},
 };
 
 pub(super) async fn remaining(pool: &PgPool, id: BuildId) -> Result<Option<Duration>, Error> {
-    let row = sqlx::query("select state, plan_id from builds where id = $1")
-        .bind(id.to_string())
-        .fetch_optional(pool)
-        .await?
-        .ok_or_else(|| Error::not_found(id))?;
+    let row = sqlx::query(
+        "select state, plan_id, tasks - completed - failed - skipped - cancelled as open
+           from builds
+          where id = $1",
+    )
+    .bind(id.to_string())
+    .fetch_optional(pool)
+    .await?
+    .ok_or_else(|| Error::not_found(id))?;
     let Some(plan) = row.word_if::<PlanId>("plan_id")? else { return Ok(None) };
-    if row.word::<build::State>("state")? != build::State::Executing {
+    if row.word::<build::State>("state")? != build::State::Executing
+        || OPEN_MAX < row.count("open")?
+    {
         return Ok(None);
     }
     let open = open(pool, plan).await?;
