@@ -9,6 +9,7 @@ use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use super::{
     Tx, claiming, events, gates, ranks,
     rows::{Columns, to_json},
+    sent::Sent,
 };
 use crate::{
     domain::{
@@ -21,10 +22,7 @@ use crate::{
     },
     draw,
     job::{Job, Lane},
-    store::{
-        Ask, At, DeliveriesWanted, Delivery, DeliveryAttempt, DeliveryClaim, Error, Page,
-        SendResult,
-    },
+    store::{Ask, At, DeliveriesWanted, Delivery, DeliveryAttempt, DeliveryClaim, Error, Page},
 };
 
 macro_rules! select_deliveries {
@@ -247,32 +245,6 @@ pub(super) async fn claim(tx: &mut Tx, ask: &Ask) -> Result<Vec<DeliveryClaim>, 
         })
     };
     rows.iter().map(read).collect()
-}
-
-/// What came of an attempt, known or not.
-pub(super) struct Sent {
-    failure: Option<Failure>,
-    status: Option<u16>,
-    took_ms: Option<i64>,
-    excerpt: Option<String>,
-}
-
-impl Sent {
-    /// Its dispatcher fell silent: nobody knows what the receiver got.
-    pub(super) fn lost() -> Self {
-        Self { failure: Some(Failure::lost()), status: None, took_ms: None, excerpt: None }
-    }
-}
-
-impl From<&SendResult> for Sent {
-    fn from(result: &SendResult) -> Self {
-        Self {
-            failure: result.failure.clone(),
-            status: result.status,
-            took_ms: Some(i64::try_from(result.took_ms).unwrap_or(i64::MAX)),
-            excerpt: result.excerpt.clone(),
-        }
-    }
 }
 
 /// A delivery that one holds.

@@ -6,10 +6,9 @@ use serde_json::json;
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Tx,
-    deliveries::{self, Sent},
-    planning,
+    Tx, deliveries, planning,
     rows::{Columns, to_json},
+    sent::Sent,
     settling,
 };
 use crate::{

@@ -22,6 +22,7 @@ mod leases;
 mod events;
 mod files;
 mod deliveries;
+mod sent;
 mod claiming;
 mod gates;
 mod ranks;
