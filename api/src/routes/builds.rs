@@ -134,7 +134,10 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
         .ok_or_else(|| {
             Error::bad_request(
                 "bad_idempotency_key",
-                format!("Idempotency-Key must be given once, with 1 to {IDEMPOTENCY_KEY_CHARS_MAX} visible ASCII characters"),
+                format!(
+                    "Idempotency-Key must be given once, with 1 to {IDEMPOTENCY_KEY_CHARS_MAX} \
+                     visible ASCII characters"
+                ),
             )
         })
 }

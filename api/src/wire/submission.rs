@@ -41,7 +41,10 @@ const COST_USD_MAX: f64 = 1_000_000.0;
         "prompt": "Build a REST API for managing a book library with authors, books and loans",
         "framework": "fastapi",
         "priority": 2,
-        "webhook": {"url": "https://example.com/hooks", "events": ["build_completed", "build_failed"]},
+        "webhook": {
+                "url": "https://example.com/hooks",
+                "events": ["build_completed", "build_failed"],
+            },
         "metadata": {"team": "library"}
     })
 )]

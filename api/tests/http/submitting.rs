@@ -283,8 +283,10 @@ async fn what_was_asked_is_given_back() {
     let scene = Scene::new().await;
     let brief = json!({
         "prompt": "Ein Verzeichnis für Bücher 📚", "project_type": "api", "framework": "fastapi",
-        "complexity": "simple", "features": ["search"], "project_id": "library", "provider": "rules",
-        "require_approval": true, "on_task_failure": "fail_fast", "priority": 5, "deadline_secs": 600,
+        "complexity": "simple", "features": ["search"],
+        "project_id": "library", "provider": "rules",
+        "require_approval": true, "on_task_failure": "fail_fast",
+        "priority": 5, "deadline_secs": 600,
         "budget": {"max_cost_usd": 0.25, "max_tokens": 1000}, "metadata": {"a": [1, {"b": null}]},
         "limit_key": "library",
     });

@@ -202,7 +202,9 @@ async fn bullmq(peers: &Peers, case: &Case) -> anyhow::Result<Took> {
     let (kind, options) = match case.shape {
         Shape::Families(flows) => (
             "add-flows",
-            json!({"port": port, "flows": flows, "children": CHILDREN, "bulk": 1, "producers": PRODUCERS}),
+            json!({
+                "port": port, "flows": flows, "children": CHILDREN, "bulk": 1, "producers": PRODUCERS,
+            }),
         ),
         Shape::Apart { tasks, .. } => {
             ("add-jobs", json!({"port": port, "jobs": case.jobs(), "bulk": tasks}))

@@ -142,7 +142,8 @@ impl Event {
             json!({
                 "planId": plan,
                 "warning": "sequential_execution",
-                "message": "Some tasks waited for each other in a circle, so all tasks run one after the other.",
+                "message": "Some tasks waited for each other in a circle, \
+                            so all tasks run one after the other.",
                 "cycles": cycles,
             }),
         )

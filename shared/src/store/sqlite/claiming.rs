@@ -45,7 +45,8 @@ pub(super) struct Statements {
 }
 
 macro_rules! statements {
-    ($lane:expr, $table:literal, state: $state:literal, gated: $gated:literal, build: $build:literal,
+    ($lane:expr, $table:literal, state: $state:literal, gated: $gated:literal,
+     build: $build:literal,
      kind: $kind:literal, key: $key:literal, cost: $cost:literal, band: $band:literal) => {
         Statements {
             lane: $lane,
