@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::{
     attempt::Failure,
     build::Stop,
-    id::{BuildId, PlanId, TaskId},
+    endpoint::health::Notice,
+    id::{BuildId, DeliveryId, EndpointId, PlanId, TaskId},
     plan::OrderedWrites,
     words,
 };
@@ -39,6 +40,12 @@ pub enum Kind {
     BuildCancelled,
     BuildRetried,
     BuildForked,
+    /// About an endpoint, not about a build.
+    EndpointTest,
+    EndpointFailing,
+    EndpointDisabled,
+    EndpointRecovered,
+    DeliveryExhausted,
 }
 
 words!(Kind {
@@ -64,12 +71,29 @@ words!(Kind {
     BuildCancelled = "build_cancelled",
     BuildRetried = "build_retried",
     BuildForked = "build_forked",
+    EndpointTest = "endpoint_test",
+    EndpointFailing = "endpoint_failing",
+    EndpointDisabled = "endpoint_disabled",
+    EndpointRecovered = "endpoint_recovered",
+    DeliveryExhausted = "delivery_exhausted",
 });
 
 impl Kind {
     /// Whether the build has come to an end with it; a retry may open it again.
     pub const fn ends_build(self) -> bool {
         matches!(self, Kind::BuildCompleted | Kind::BuildFailed | Kind::BuildCancelled)
+    }
+
+    /// Whether it is told about an endpoint, to whoever runs it, and is in no build's log.
+    pub const fn is_about_endpoints(self) -> bool {
+        matches!(
+            self,
+            Kind::EndpointTest
+                | Kind::EndpointFailing
+                | Kind::EndpointDisabled
+                | Kind::EndpointRecovered
+                | Kind::DeliveryExhausted
+        )
     }
 }
 
@@ -106,6 +130,49 @@ impl Event {
 
     pub fn build_started(prompt: &str, framework: Option<&str>) -> Self {
         Self::of(Kind::BuildStarted, json!({ "prompt": prompt, "framework": framework }))
+    }
+
+    /// Tells an endpoint that it is heard of.
+    pub fn endpoint_test(endpoint: EndpointId) -> Self {
+        Self::of(
+            Kind::EndpointTest,
+            json!({ "endpointId": endpoint, "message": "This is a test; nothing has happened." }),
+        )
+    }
+
+    /// What the owner of an endpoint is told about it.
+    pub fn of_endpoint(endpoint: EndpointId, url: &str, notice: &Notice) -> Self {
+        let about = |kind, name: &str, value: Value| {
+            Self::of(kind, json!({ "endpointId": endpoint, "url": url, name: value }))
+        };
+        match notice {
+            Notice::Failing { percent } => {
+                about(Kind::EndpointFailing, "percent", json!(percent))
+            }
+            Notice::Disabled { reason } => about(Kind::EndpointDisabled, "reason", json!(reason)),
+            Notice::Recovered => {
+                Self::of(Kind::EndpointRecovered, json!({ "endpointId": endpoint, "url": url }))
+            }
+        }
+    }
+
+    pub fn delivery_exhausted(
+        delivery: DeliveryId,
+        endpoint: EndpointId,
+        build: BuildId,
+        kind: Kind,
+        failure: &Failure,
+    ) -> Self {
+        Self::of(
+            Kind::DeliveryExhausted,
+            json!({
+                "deliveryId": delivery,
+                "endpointId": endpoint,
+                "buildId": build,
+                "event": kind,
+                "error": failure.reason,
+            }),
+        )
     }
 
     /// `latest` are name, operation and description of the tasks drafted since the last one.

@@ -12,6 +12,8 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{brief::Fault, id::BuildId, lane::Lane, words};
 
 /// A rule about how much of something may run.
@@ -46,7 +48,7 @@ words!(By { All = "all", Kind = "kind", Tenant = "tenant", Key = "key" });
 
 /// So many beginnings in so long, as a token bucket: as many may begin at once, and then one each
 /// time another has been refilled.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Rate {
     pub count: u32,
     pub per: Duration,

@@ -19,6 +19,8 @@ pub mod rank;
 pub mod limit;
 pub mod event;
 pub mod delivery;
+pub mod endpoint;
+pub mod exchange;
 pub mod address;
 #[cfg(test)]
 mod laws;

@@ -87,7 +87,7 @@ impl Jitter {
     }
 
     /// The delay, moved by at most a fifth either way.
-    fn spread(self, delay: Duration) -> Duration {
+    pub(super) fn spread(self, delay: Duration) -> Duration {
         delay.mul_f64(0.8 + 0.4 * self.0)
     }
 }
