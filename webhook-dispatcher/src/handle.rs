@@ -44,9 +44,7 @@ impl Dispatcher {
             Ok(request) => self.sender.send(request).await,
             Err(bad) => SendResult {
                 failure: Some(Failure::permanent("bad_secret", bad.to_string())),
-                status: None,
-                took_ms: 0,
-                excerpt: None,
+                ..SendResult::default()
             },
         }
     }

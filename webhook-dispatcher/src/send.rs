@@ -71,7 +71,7 @@ impl Sender {
             ),
         };
         let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        SendResult { failure, status, took_ms, excerpt }
+        SendResult { failure, status, took_ms, excerpt, ..SendResult::default() }
     }
 
     async fn exchange(&self, request: Signed) -> Result<(u16, Option<String>), Failure> {

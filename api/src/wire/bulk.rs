@@ -142,6 +142,7 @@ pub struct NewDeliveryFilter {
     /// In any of these. `exhausted` if absent.
     pub states: Option<Vec<DeliveryState>>,
     pub build_id: Option<String>,
+    pub endpoint_id: Option<String>,
     #[serde(rename = "type")]
     pub kind: Option<EventType>,
     /// The `error.code` of the delivery.
@@ -279,6 +280,7 @@ impl DeliveriesBulk {
                     .words("states", &states)
                     .unwrap_or_else(|| vec![delivery::State::Exhausted]),
                 build: fields.parsed("build_id", "the id of a build"),
+                endpoint: fields.parsed("endpoint_id", "the id of an endpoint"),
                 kind: fields.word("type", &kinds),
                 code: fields.text("code"),
                 created: span(&mut fields),

@@ -183,7 +183,7 @@ async fn deliveries_that_were_given_up_are_sent_once_more() {
             failure: Some(Failure::permanent(code, "the receiver said no")),
             status: Some(410),
             took_ms: 1,
-            excerpt: None,
+            ..SendResult::default()
         };
         let law = (&Policy::DELIVERY, Jitter::NONE);
         scene.store.settle_delivery(claim.fence(), &result, law.0, law.1).await.unwrap();

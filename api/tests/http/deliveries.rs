@@ -27,6 +27,7 @@ async fn exhausted(scene: &Scene) -> (BuildId, DeliveryId) {
         status: Some(410),
         took_ms: 12,
         excerpt: Some("gone".to_owned()),
+        ..SendResult::default()
     };
     let settled =
         scene.store.settle_delivery(claim.fence(), &result, &Policy::DELIVERY, Jitter::NONE).await;

@@ -83,6 +83,8 @@ ids! {
     EndpointId = "end", "endpoint";
     /// The telling of one event to one endpoint.
     DeliveryId = "dlv", "delivery";
+    /// Deliveries that are sent again together.
+    ReplayId = "rpl", "replay";
     /// A process that holds leases; drawn at each start.
     HolderId = "hld", "holder";
 }

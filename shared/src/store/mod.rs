@@ -10,6 +10,7 @@ pub mod asked;
 pub mod audit;
 pub mod bell;
 pub mod operating;
+pub mod webhooks;
 pub mod upkeep;
 mod results;
 pub mod postgres;
@@ -40,6 +41,7 @@ pub use bell::Bell;
 pub use operating::*;
 pub use upkeep::{Forgotten, OpenBuilds, Pressure, Space, Upkeep};
 pub use view::*;
+pub use webhooks::*;
 
 /// What a caller of the store does next depends on this.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +103,7 @@ pub struct Fence {
 }
 
 #[async_trait]
-pub trait Store: Operating + Upkeep + Send + Sync + 'static {
+pub trait Store: Operating + Upkeep + Webhooks + Send + Sync + 'static {
     /// Answers if the database does.
     async fn ping(&self) -> Result<(), Error>;
 
@@ -299,13 +301,16 @@ pub trait Store: Operating + Upkeep + Send + Sync + 'static {
 
     // Deliveries.
 
-    /// Takes the next pending deliveries of the lane whose turn it is, in order of rank and under
-    /// its limits: an earlier delivery of the same build to the same endpoint must be final. Raises
-    /// the attempt numbers.
+    /// Takes the next pending deliveries of the lane, in order of rank and under its limits, as many
+    /// as there is room for, and of each endpoint no more than `endpoint::room` says. To an ordered
+    /// endpoint, an earlier delivery of the same build must be final. Raises the attempt numbers.
     async fn claim_deliveries(&self, ask: &Ask) -> Result<Vec<DeliveryClaim>, Error>;
 
-    /// Settles an attempt at a delivery; what follows a failure is decided by `policy`. When the
-    /// delivery becomes final, it is the turn of the next one of its build and endpoint.
+    /// Settles an attempt at a delivery; what follows a failure is decided by the endpoint's profile
+    /// and `policy`, and what follows for the endpoint by its health. When the delivery becomes
+    /// final, it is the turn of the next one of its build and endpoint. An endpoint of a tenant that
+    /// fails, is disabled or recovers by it is told of to the tenant's endpoints that want to hear
+    /// it, and so is a delivery that is given up.
     async fn settle_delivery(
         &self,
         fence: Fence,

@@ -6,6 +6,7 @@
 use std::{collections::HashMap, fmt, str::FromStr};
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use super::{At, AttemptView, Error, Page, Pause, audit::Change};
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
         attempt::Failure,
         build, delivery,
         event::Kind,
-        id::{BuildId, DeliveryId},
+        id::{BuildId, DeliveryId, EndpointId},
         lane::Lane,
         limit::Gate,
     },
@@ -91,7 +92,7 @@ pub struct BuildFilter {
 }
 
 /// From an instant on, and before another one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     pub since: Option<At>,
     pub until: Option<At>,
@@ -106,12 +107,13 @@ pub struct BuildsFound {
 }
 
 /// Which deliveries are meant: those for which every part holds that is given.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryFilter {
     pub tenant: String,
     /// In any of these; empty for all.
     pub states: Vec<delivery::State>,
     pub build: Option<BuildId>,
+    pub endpoint: Option<EndpointId>,
     pub kind: Option<Kind>,
     /// That of the newest failure.
     pub code: Option<String>,

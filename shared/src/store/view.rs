@@ -2,7 +2,7 @@
 //!
 //! Wire types are the API's own; these may change without anybody outside noticing.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use secrecy::SecretString;
 use serde_json::Value;
@@ -13,7 +13,9 @@ use crate::{
         brief::{Brief, Complexity},
         build::{self, Stop},
         delivery,
+        endpoint::log_of,
         event::{self, Tally},
+        exchange::{Asked, Exchange},
         id::{BuildId, DeliveryId, EndpointId, EventId, HolderId, PlanId, TaskId},
         limit::Gate,
         plan, task,
@@ -23,7 +25,9 @@ use crate::{
 };
 
 /// An instant, in milliseconds since 1970, as the store's clock had it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct At(pub i64);
 
 #[derive(Debug, Clone, PartialEq)]
@@ -253,6 +257,10 @@ pub struct DeliveryClaim {
     pub endpoint: EndpointId,
     pub url: String,
     pub secret: SecretString,
+    /// They sign as well, newest first.
+    pub old_secrets: Vec<SecretString>,
+    /// Of the endpoint's own; names in lower case.
+    pub headers: BTreeMap<String, String>,
     pub event: EventView,
     /// When the attempt was begun, by the store's clock: what its signature says.
     pub claimed_at: At,
@@ -262,10 +270,15 @@ impl DeliveryClaim {
     pub const fn fence(&self) -> Fence {
         Fence { job: Job::Delivery(self.delivery), attempt: self.attempt }
     }
+
+    /// The build that the event is about; `None` if it is about the endpoint.
+    pub fn build(&self) -> Option<BuildId> {
+        Some(self.event.build).filter(|build| *build != log_of(self.endpoint))
+    }
 }
 
 /// What came of one attempt at a delivery.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SendResult {
     /// `None` if it was delivered.
     pub failure: Option<Failure>,
@@ -275,6 +288,9 @@ pub struct SendResult {
     pub took_ms: u64,
     /// The beginning of the receiver's answer, as text.
     pub excerpt: Option<String>,
+    /// What was seen of it besides.
+    pub exchange: Option<Exchange>,
+    pub asked: Asked,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -304,6 +320,7 @@ pub struct DeliveryAttempt {
     pub failure: Option<Failure>,
     pub took_ms: Option<u64>,
     pub excerpt: Option<String>,
+    pub exchange: Option<Exchange>,
     pub started_at: At,
     pub settled_at: Option<At>,
 }

@@ -205,6 +205,6 @@ impl Dispatcher {
             85..99 => (Some(Failure::transient("refused", "it answered 500")), Some(500)),
             _ => (Some(Failure::permanent("blocked_address", "not there")), None),
         };
-        SendResult { failure, status, took_ms: 1, excerpt: None }
+        SendResult { failure, status, took_ms: 1, ..SendResult::default() }
     }
 }

@@ -15,7 +15,11 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 pub use self::{filter::Filter, health::Health, profile::Profile};
-use super::{brief::Fault, limit, words};
+use super::{
+    brief::Fault,
+    id::{BuildId, EndpointId},
+    limit, words,
+};
 
 /// Whether anything is sent to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +32,12 @@ pub enum State {
 }
 
 words!(State { Enabled = "enabled", Disabled = "disabled", AutoDisabled = "auto_disabled" });
+
+/// The log of what is told about an endpoint itself. It is kept like that of a build, under the
+/// endpoint's own ULID, and no build has that.
+pub fn log_of(endpoint: EndpointId) -> BuildId {
+    BuildId::from(endpoint.ulid())
+}
 
 /// What a person decides of an endpoint, beside its secrets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

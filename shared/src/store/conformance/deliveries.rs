@@ -54,6 +54,7 @@ async fn settle(
         failure,
         took_ms: 12,
         excerpt: Some("so it is".to_owned()),
+        ..SendResult::default()
     };
     store.settle_delivery(claim.fence(), &result, &Policy::DELIVERY, Jitter::NONE).await
 }

@@ -301,7 +301,7 @@ pub async fn deliveries_are_found_by_every_part_of_a_filter(store: &dyn Ageing) 
         failure: Some(Failure::permanent("gone", "the receiver answered 410")),
         status: Some(410),
         took_ms: 1,
-        excerpt: None,
+        ..SendResult::default()
     };
     let law = (&Policy::DELIVERY, Jitter::NONE);
     store.settle_delivery(claim.fence(), &result, law.0, law.1).await.unwrap();
@@ -313,6 +313,7 @@ pub async fn deliveries_are_found_by_every_part_of_a_filter(store: &dyn Ageing) 
         tenant: TENANT.to_owned(),
         states: Vec::new(),
         build: None,
+        endpoint: None,
         kind: None,
         code: None,
         created: Span::default(),
@@ -325,6 +326,8 @@ pub async fn deliveries_are_found_by_every_part_of_a_filter(store: &dyn Ageing) 
         (DeliveryFilter { states: vec![delivery::State::Exhausted], ..any.clone() }, vec![lost]),
         (DeliveryFilter { build: Some(build), ..any.clone() }, vec![next, lost]),
         (DeliveryFilter { build: Some(draw::id()), ..any.clone() }, Vec::new()),
+        (DeliveryFilter { endpoint: Some(claim.endpoint), ..any.clone() }, vec![next, lost]),
+        (DeliveryFilter { endpoint: Some(draw::id()), ..any.clone() }, Vec::new()),
         (DeliveryFilter { kind: Some(Kind::PlanGenerated), ..any.clone() }, vec![next]),
         (DeliveryFilter { code: Some("gone".to_owned()), ..any.clone() }, vec![lost]),
         (DeliveryFilter { created: until, ..any.clone() }, Vec::new()),

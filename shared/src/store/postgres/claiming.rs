@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How the three tables of leased work differ, for claims.
-struct Table {
+pub(super) struct Table {
     name: &'static str,
     ready: &'static str,
     running: &'static str,
@@ -39,7 +39,7 @@ pub(super) const fn table_of(lane: Lane) -> &'static str {
     table(lane).name
 }
 
-const fn table(lane: Lane) -> Table {
+pub(super) const fn table(lane: Lane) -> Table {
     match lane {
         Lane::Plans => Table {
             name: "builds",
@@ -77,27 +77,27 @@ const fn table(lane: Lane) -> Table {
 /// Due or parked work that one claim lets out at most, of each.
 const LET_OUT_MOST: i64 = 500;
 /// How often one claim looks at the gates anew after parking what it saw.
-const ROUNDS_MOST: usize = 16;
+pub(super) const ROUNDS_MOST: usize = 16;
 /// What one claim judges at most: it holds up all who claim.
 const JUDGED_MOST: usize = 1_000;
 
 /// Milliseconds. All who claim wait for whoever froze inside a claim, for no longer than this.
 /// Whoever was only slow is refused its commit, and claims again.
-const FROZEN_AFTER: &str = "2000";
-const LOCK_LANE: &str = "
+pub(super) const FROZEN_AFTER: &str = "2000";
+pub(super) const LOCK_LANE: &str = "
     select virtual_time, set_config('idle_in_transaction_session_timeout', $2, true)
       from lanes
      where lane = $1
        for update";
 
 /// The advisory lock of claims under limits that count all lanes together; `bflanes` in ASCII.
-const ALL_LANES: i64 = 0x0062_666c_616e_6573;
+pub(super) const ALL_LANES: i64 = 0x0062_666c_616e_6573;
 
 /// What a claim may take: it is still to be written as claimed.
 #[derive(Debug, Default)]
 pub(super) struct Picked {
     pub ids: Vec<String>,
-    /// The builds of what was picked, locked. Empty for deliveries, which need no lock.
+    /// The builds of what was picked, locked.
     pub builds: BTreeMap<BuildId, Locked>,
     /// A build at the head of the lane that somebody else has locked, if nothing was picked.
     pub passed_over: Option<BuildId>,
@@ -118,19 +118,19 @@ impl<T> Claimed<T> {
     }
 }
 
-struct Candidate {
-    id: String,
+pub(super) struct Candidate {
+    pub id: String,
     build: BuildId,
     tenant: String,
     kind: String,
-    key: Option<String>,
+    pub key: Option<String>,
     cost: u32,
-    rank: f64,
-    band: u8,
+    pub rank: f64,
+    pub band: u8,
 }
 
 impl Candidate {
-    fn work(&self) -> Work<'_> {
+    pub(super) fn work(&self) -> Work<'_> {
         Work {
             build: self.build,
             tenant: &self.tenant,
@@ -141,7 +141,8 @@ impl Candidate {
     }
 }
 
-/// Decides what a holder gets out of a lane, and parks what it may not have.
+/// Decides what a holder gets out of a lane of builds or tasks, and parks what it may not have; for
+/// deliveries, see `choosing.rs`.
 pub(super) async fn pick(conn: &mut PgConnection, lane: Lane, ask: &Ask) -> Result<Picked, Error> {
     let mut picked = Picked::default();
     if ask.room == 0 {
@@ -179,7 +180,7 @@ pub(super) async fn pick(conn: &mut PgConnection, lane: Lane, ask: &Ask) -> Resu
     let mut parks: BTreeSet<Gate> = rules.parks.iter().cloned().collect();
     for _ in 0..ROUNDS_MOST {
         let let_out = let_out_parked(conn, lane, &table, &parks, &gate).await?;
-        let look = look(conn, lane, &table, &mut gate, &mut picked).await?;
+        let look = look(conn, &table, &mut gate, &mut picked).await?;
         virtual_time = virtual_time.max(look.virtual_time);
         park(conn, lane, &table, &look).await?;
         let parked_before = parks.len();
@@ -203,18 +204,17 @@ pub(super) async fn pick(conn: &mut PgConnection, lane: Lane, ask: &Ask) -> Resu
 
 /// What one look at the head of a lane came to, beside what it picked.
 #[derive(Default)]
-struct Look {
-    parked: Vec<(String, Gate)>,
-    delayed: Vec<(String, Duration)>,
-    virtual_time: f64,
+pub(super) struct Look {
+    pub parked: Vec<(String, Gate)>,
+    pub delayed: Vec<(String, Duration)>,
+    pub virtual_time: f64,
     /// Whether there is no use in looking further.
-    is_full: bool,
+    pub is_full: bool,
 }
 
 /// Judges what stands at the head of a lane.
 async fn look(
     conn: &mut PgConnection,
-    lane: Lane,
     table: &Table,
     gate: &mut Gatekeeper<'_>,
     picked: &mut Picked,
@@ -229,7 +229,7 @@ async fn look(
         let Some(last) = candidates.last() else { break };
         after = Some((last.rank, last.id.clone()));
         judged += candidates.len();
-        let locked = lock_builds(conn, lane, &candidates, picked).await?;
+        let locked = lock_builds(conn, &candidates, picked).await?;
         for candidate in candidates {
             if picked.ids.contains(&candidate.id) {
                 continue;
@@ -264,17 +264,12 @@ async fn look(
 /// needed.
 async fn lock_builds(
     conn: &mut PgConnection,
-    lane: Lane,
     candidates: &[Candidate],
     picked: &mut Picked,
 ) -> Result<BTreeSet<BuildId>, Error> {
     let mut ids: Vec<BuildId> = candidates.iter().map(|candidate| candidate.build).collect();
     ids.sort_unstable();
     ids.dedup();
-    if lane == Lane::Deliveries {
-        // Their own rows are locked already.
-        return Ok(ids.into_iter().collect());
-    }
     let new: Vec<BuildId> =
         ids.iter().copied().filter(|id| !picked.builds.contains_key(id)).collect();
     if !new.is_empty() {
@@ -290,8 +285,6 @@ async fn candidates(
     most: i64,
 ) -> Result<Vec<Candidate>, Error> {
     let Table { name, ready, build, kind, key, cost, band, .. } = table;
-    // Deliveries have no lock but their own.
-    let lock = if *name == "deliveries" { "for no key update skip locked" } else { "" };
     let sql = format!(
         "select id, {build} as build, tenant, {kind} as kind, {key} as key,
                 {cost}::integer as cost, rank, {band} as band
@@ -300,8 +293,7 @@ async fn candidates(
             and parked_on is null
             and (rank, id) > ($1, $2)
           order by rank, id
-          limit $3
-          {lock}"
+          limit $3"
     );
     let (rank, id) = after.unwrap_or((f64::NEG_INFINITY, String::new()));
     let rows =
@@ -309,7 +301,7 @@ async fn candidates(
     rows.iter().map(read_candidate).collect()
 }
 
-fn read_candidate(row: &PgRow) -> Result<Candidate, Error> {
+pub(super) fn read_candidate(row: &PgRow) -> Result<Candidate, Error> {
     Ok(Candidate {
         id: row.try_get("id")?,
         build: row.word("build")?,
@@ -323,7 +315,7 @@ fn read_candidate(row: &PgRow) -> Result<Candidate, Error> {
 }
 
 /// What is leased in some lanes, as many of a sort as there are.
-async fn running(conn: &mut PgConnection, lanes: &[Lane]) -> Result<Vec<Running>, Error> {
+pub(super) async fn running(conn: &mut PgConnection, lanes: &[Lane]) -> Result<Vec<Running>, Error> {
     let mut running = Vec::new();
     for &lane in lanes {
         let Table { name, running: state, kind, key, cost, .. } = table(lane);
@@ -347,7 +339,7 @@ async fn running(conn: &mut PgConnection, lanes: &[Lane]) -> Result<Vec<Running>
 }
 
 /// Lets work out whose time has come.
-async fn let_out_due(conn: &mut PgConnection, table: &Table) -> Result<(), Error> {
+pub(super) async fn let_out_due(conn: &mut PgConnection, table: &Table) -> Result<(), Error> {
     let name = table.name;
     let sql = format!(
         "update {name}
@@ -367,7 +359,7 @@ async fn let_out_due(conn: &mut PgConnection, table: &Table) -> Result<(), Error
 
 /// Lets work out at the gates where there is room, in the order of its ranks, and forgets gates at
 /// which nothing is parked.
-async fn let_out_parked(
+pub(super) async fn let_out_parked(
     conn: &mut PgConnection,
     lane: Lane,
     table: &Table,
@@ -412,7 +404,7 @@ async fn let_out_parked(
     Ok(let_out.rows_affected())
 }
 
-async fn park(
+pub(super) async fn park(
     conn: &mut PgConnection,
     lane: Lane,
     table: &Table,

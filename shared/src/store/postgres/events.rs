@@ -1,6 +1,6 @@
 //! The log of a build, and the deliveries that each of its events makes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{PgConnection, Row, postgres::PgRow};
 
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     domain::{
         delivery,
+        endpoint::Filter,
         event::Kind,
         id::{EndpointId, EventId},
     },
@@ -64,20 +65,33 @@ pub(super) async fn append_each(
     if ids.is_empty() {
         return Ok(Vec::new());
     }
+    insert(conn, builds, seqs, ids, kinds, data).await?;
+    tell(conn, flows, logs).await
+}
+
+/// Writes events, by column: logs, numbers, ids, kinds, data.
+pub(super) async fn insert(
+    conn: &mut PgConnection,
+    logs: Vec<String>,
+    seqs: Vec<i64>,
+    ids: Vec<String>,
+    kinds: Vec<&'static str>,
+    data: Vec<String>,
+) -> Result<(), Error> {
     sqlx::query(
         "insert into events (build_id, seq, id, kind, data)
          select build_id, seq, id, kind, data::json
            from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[])
              as e (build_id, seq, id, kind, data)",
     )
-    .bind(builds)
+    .bind(logs)
     .bind(seqs)
     .bind(ids)
     .bind(kinds)
     .bind(data)
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    tell(conn, flows, logs).await
+    Ok(())
 }
 
 /// Makes the deliveries of events that were just written.
@@ -94,25 +108,52 @@ async fn tell(
     if heard.is_empty() {
         return Ok(Vec::new());
     }
+    let tenants: BTreeSet<&str> =
+        heard.values().map(|(build, _)| build.tenant.as_str()).collect();
     let endpoints = sqlx::query(
-        "select id, build_id, events from endpoints where build_id = any($1) order by build_id, id",
+        "select id, build_id, null as tenant, events, ordered
+           from endpoints
+          where build_id = any($1) and state = 'enabled'
+          union all
+         select id, null, tenant, events, ordered
+           from endpoints
+          where build_id is null and tenant = any($2) and state = 'enabled'
+          order by id",
     )
     .bind(texts(heard.keys()))
+    .bind(texts(tenants))
     .fetch_all(&mut *conn)
     .await?;
     let mut made = Made::default();
-    for endpoint in &endpoints {
-        let (id, wanted): (EndpointId, Vec<Kind>) =
-            (endpoint.word("id")?, endpoint.json("events")?);
-        let Some((build, events)) = heard.get(&endpoint.word("build_id")?) else { continue };
-        made.add(build, id, events, &wanted);
+    for row in &endpoints {
+        let filter: Filter = row.json("events")?;
+        let (of, tenant): (Option<BuildId>, Option<&str>) =
+            (row.word_if("build_id")?, row.try_get("tenant")?);
+        for (id, (build, events)) in &heard {
+            if of.is_some_and(|of| of != *id) || tenant.is_some_and(|of| of != build.tenant) {
+                continue;
+            }
+            let to = To {
+                endpoint: row.word("id")?,
+                tenant: build.tenant.clone(),
+                ordered: row.try_get("ordered")?,
+            };
+            made.add(build, &to, events, &filter);
+        }
     }
     made.write(conn, flows).await
 }
 
+/// Whom a delivery is for.
+pub(super) struct To {
+    pub endpoint: EndpointId,
+    pub tenant: String,
+    pub ordered: bool,
+}
+
 /// Deliveries in the making, by column.
 #[derive(Default)]
-struct Made {
+pub(super) struct Made {
     ids: Vec<DeliveryId>,
     tenants: Vec<String>,
     builds: Vec<String>,
@@ -120,37 +161,73 @@ struct Made {
     seqs: Vec<i64>,
     kinds: Vec<&'static str>,
     bands: Vec<i16>,
-    /// Of each build and endpoint, only the first can be one whose turn it is.
-    firsts: Vec<(DeliveryId, queueing::Flow)>,
+    ordered: Vec<bool>,
+    /// Of each build and ordered endpoint, only the first can be one whose turn it is.
+    firsts: Vec<Option<queueing::Flow>>,
 }
 
 impl Made {
-    fn add(&mut self, build: &Locked, endpoint: EndpointId, events: &[Event], wanted: &[Kind]) {
+    fn add(&mut self, build: &Locked, to: &To, events: &[Event], filter: &Filter) {
         let first_seq = build.last_seq + 1 - i64::try_from(events.len()).unwrap_or(i64::MAX);
         let mut is_first = true;
         for (seq, event) in (first_seq..).zip(events) {
-            if !wanted.is_empty() && !wanted.contains(&event.kind) {
-                continue;
+            if filter.wants(event.kind) {
+                self.add_one(to, build.id, seq, event.kind, build.priority);
+                if to.ordered && !std::mem::take(&mut is_first) {
+                    self.firsts.pop();
+                    self.firsts.push(None);
+                }
             }
-            let id = draw::id();
-            if std::mem::take(&mut is_first) {
-                self.firsts.push((id, build.flow()));
-            }
-            self.ids.push(id);
-            self.tenants.push(build.tenant.clone());
-            self.builds.push(build.id.to_string());
-            self.endpoints.push(endpoint.to_string());
-            self.seqs.push(seq);
-            self.kinds.push(event.kind.as_str());
-            self.bands.push(build.priority);
         }
     }
 
-    async fn write(self, conn: &mut PgConnection, flows: &Flows) -> Result<Vec<Job>, Error> {
+    /// One that waits for none that is made with it; answers with its id.
+    pub(super) fn add_one(
+        &mut self,
+        to: &To,
+        log: BuildId,
+        seq: i64,
+        kind: Kind,
+        priority: i16,
+    ) -> DeliveryId {
+        let id = draw::id();
+        self.ids.push(id);
+        self.tenants.push(to.tenant.clone());
+        self.builds.push(log.to_string());
+        self.endpoints.push(to.endpoint.to_string());
+        self.seqs.push(seq);
+        self.kinds.push(kind.as_str());
+        self.bands.push(priority);
+        self.ordered.push(to.ordered);
+        self.firsts.push(Some(deliveries::flow(&to.tenant, to.endpoint, priority)));
+        id
+    }
+
+    /// Answers with those that may be claimed.
+    pub(super) async fn write(
+        self,
+        conn: &mut PgConnection,
+        flows: &Flows,
+    ) -> Result<Vec<Job>, Error> {
         if self.ids.is_empty() {
             return Ok(Vec::new());
         }
-        sqlx::query(include_str!("sql/insert_deliveries.sql"))
+        let mut entering: BTreeMap<queueing::Flow, Vec<u32>> = BTreeMap::new();
+        for flow in self.firsts.iter().flatten() {
+            entering.entry(flow.clone()).or_default().push(1);
+        }
+        let mut ranks: BTreeMap<_, _> = flows
+            .ranks(Lane::Deliveries, &entering)
+            .await?
+            .into_iter()
+            .map(|(flow, ranks)| (flow, ranks.into_iter()))
+            .collect();
+        let ranks: Vec<Option<f64>> = self
+            .firsts
+            .iter()
+            .map(|flow| flow.as_ref().and_then(|flow| ranks.get_mut(flow)?.next()))
+            .collect();
+        let rows = sqlx::query(include_str!("sql/insert_deliveries.sql"))
             .bind(texts(&self.ids))
             .bind(self.tenants)
             .bind(self.builds)
@@ -158,11 +235,18 @@ impl Made {
             .bind(self.seqs)
             .bind(self.kinds)
             .bind(self.bands)
+            .bind(self.ordered)
+            .bind(ranks)
             .bind(delivery::State::Pending.as_str())
-            .bind(Gate::Turn.to_string())
-            .execute(&mut *conn)
+            .fetch_all(conn)
             .await?;
-        deliveries::enter_turns(conn, flows, self.firsts).await
+        let mut entered = Vec::new();
+        for row in &rows {
+            if row.try_get("enters")? {
+                entered.push(Job::Delivery(row.word("id")?));
+            }
+        }
+        Ok(entered)
     }
 }
 

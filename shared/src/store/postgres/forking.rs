@@ -317,8 +317,10 @@ async fn copy_endpoints(
         .await?;
     for row in &rows {
         sqlx::query(
-            "insert into endpoints (id, build_id, url, secret, events)
-             select $2, $3, url, secret, events from endpoints where id = $1",
+            "insert into endpoints
+               (id, build_id, url, secret, events, headers, rate, concurrency, retry, ordered)
+             select $2, $3, url, secret, events, headers, rate, concurrency, retry, ordered
+               from endpoints where id = $1",
         )
         .bind(row.try_get::<String, _>("id")?)
         .bind(draw::id::<crate::domain::id::EndpointId>().to_string())

@@ -101,8 +101,7 @@ pub(super) async fn give_back(db: &Db, fence: Fence) -> Result<(), Error> {
         }
         Job::Task(id) => settling::settle(db, ended(id, held, Outcome::GivenBack, law)).await,
         Job::Delivery(id) => {
-            db.bell.ring(deliveries::settle(db, id, held, deliveries::End::GivenBack, law).await?);
-            Ok(())
+            answering::settle(db, answered(id, held, answering::End::GivenBack, law)).await
         }
     }
 }
@@ -114,6 +113,15 @@ fn ended(
     (policy, jitter): (&Policy, Jitter),
 ) -> settling::Ended {
     settling::Ended { task, held, outcome, policy: *policy, jitter }
+}
+
+fn answered(
+    id: DeliveryId,
+    held: Held,
+    end: answering::End,
+    (policy, jitter): (&Policy, Jitter),
+) -> answering::Answered {
+    answering::Answered { id, held, end, policy: *policy, jitter }
 }
 
 pub(super) async fn lapsed(pool: &PgPool, limit: u32) -> Result<Vec<Fence>, Error> {
@@ -154,8 +162,7 @@ pub(super) async fn settle_lost(
             settling::settle(db, ended(id, held, outcome, law)).await
         }
         Job::Delivery(id) => {
-            db.bell.ring(deliveries::settle(db, id, held, deliveries::End::Lost, law).await?);
-            Ok(())
+            answering::settle(db, answered(id, held, answering::End::Lost, law)).await
         }
     }
 }

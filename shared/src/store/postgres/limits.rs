@@ -19,7 +19,7 @@ use crate::{
 
 /// All that a claim must know of the rules of a lane.
 pub(super) struct Rules {
-    lane: Lane,
+    pub lane: Lane,
     pub limits: Vec<Limit>,
     pub paused: BTreeSet<Gate>,
     /// Gates at which work of the lane is parked.
@@ -42,6 +42,11 @@ impl Rules {
 pub(super) async fn rules(conn: &mut PgConnection, lane: Lane) -> Result<Rules, Error> {
     let row =
         sqlx::query(include_str!("sql/rules.sql")).bind(lane.as_str()).fetch_one(conn).await?;
+    read_rules(&row, lane)
+}
+
+/// Reads them from a row with limits, pauses and parks.
+pub(super) fn read_rules(row: &PgRow, lane: Lane) -> Result<Rules, Error> {
     let gates = |texts: Vec<String>| {
         texts.iter().map(|text| text.parse::<Gate>().map_err(Error::unavailable)).collect()
     };
@@ -57,7 +62,7 @@ pub(super) async fn rules(conn: &mut PgConnection, lane: Lane) -> Result<Rules, 
 }
 
 /// A limit as `row_to_json` writes it.
-fn of_document(value: &Value) -> Result<Limit, Error> {
+pub(super) fn of_document(value: &Value) -> Result<Limit, Error> {
     let word = |name: &str| value[name].as_str();
     let number = |name: &str| value[name].as_u64().and_then(|number| u32::try_from(number).ok());
     Ok(Limit {

@@ -56,7 +56,10 @@ const VIEW: &str = "select id, tenant, state, stop_code, stop_message, on_task_f
        limit_key, plan_id, tasks, completed, failed, skipped, cancelled, files, attempt, failures,
        crashes, last_seq,
        coalesce(leased_until <= clock_timestamp(), false) as lapsed,
-       exists (select 1 from endpoints e where e.build_id = b.id) as is_heard
+       exists (select 1 from endpoints e where e.build_id = b.id)
+       or exists (
+         select 1 from endpoints e where e.tenant = b.tenant and e.build_id is null
+       ) as is_heard
   from builds b
  where id = any($1)
  order by id";

@@ -26,6 +26,11 @@ mod leases;
 mod events;
 mod files;
 mod deliveries;
+mod choosing;
+mod answering;
+mod fares;
+mod post;
+mod endpoints;
 mod queueing;
 mod claiming;
 mod limits;
@@ -44,7 +49,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::PgPool;
 
-use self::{claiming::Claimed, desk::Desk, queueing::Flows, settling::Ended};
+use self::{claiming::Claimed, desk::Desk, post::Post, queueing::Flows, settling::Ended};
 use super::*;
 
 /// A pool of connections to one database.
@@ -52,6 +57,7 @@ use super::*;
 pub struct Postgres {
     db: Db,
     desk: Desk,
+    post: Post,
 }
 
 /// What verbs need; cheap to clone.
@@ -67,7 +73,7 @@ impl Postgres {
     pub async fn open(url: &str) -> Result<Self, OpenError> {
         let (pool, flows) = connecting::open(url).await?;
         let db = Db { pool, flows, bell: Bell::default() };
-        Ok(Self { desk: Desk::open(db.clone()), db })
+        Ok(Self { desk: Desk::open(db.clone()), post: Post::open(db.clone()), db })
     }
 
     /// Claims and rings for what came of it. Waits for whoever is in the way of everything.
@@ -319,7 +325,7 @@ impl Store for Postgres {
     }
 
     async fn claim_deliveries(&self, ask: &Ask) -> Result<Vec<DeliveryClaim>, Error> {
-        self.claim(|| deliveries::claim(&self.db.pool, ask)).await
+        self.claim(|| choosing::claim(&self.db.pool, ask)).await
     }
 
     async fn settle_delivery(
@@ -331,11 +337,8 @@ impl Store for Postgres {
     ) -> Result<(), Error> {
         let Job::Delivery(id) = fence.job else { return Err(Error::Fenced) };
         let held = leases::Held::by_claim(fence.attempt);
-        let end = deliveries::End::Sent(result);
-        let law = (policy, jitter);
-        let entered = again(|| deliveries::settle(&self.db, id, held, end, law)).await?;
-        self.db.bell.ring(entered);
-        Ok(())
+        let end = answering::End::Sent(result.clone());
+        self.post.settle(answering::Answered { id, held, end, policy: *policy, jitter }).await
     }
 
     async fn deliveries(&self, wanted: &DeliveriesWanted) -> Result<Page<Delivery>, Error> {
@@ -359,7 +362,12 @@ impl Store for Postgres {
     }
 
     async fn next_due(&self, lane: Lane) -> Result<Option<Duration>, Error> {
-        queueing::next_due(&self.db.pool, lane).await
+        let due = queueing::next_due(&self.db.pool, lane).await?;
+        if lane != Lane::Deliveries || due == Some(Duration::ZERO) {
+            return Ok(due);
+        }
+        let room = choosing::next_room(&self.db.pool).await?;
+        Ok(due.into_iter().chain(room).min())
     }
 
     async fn limits(&self) -> Result<Vec<Limit>, Error> {

@@ -89,8 +89,8 @@ impl Operating for Postgres {
     async fn find_deliveries(&self, wanted: &DeliveriesFound) -> Result<Page<DeliveryId>, Error> {
         let rows = sqlx::query(AssertSqlSafe(format!(
             "select d.id from deliveries d
-              where {DELIVERY_FILTER} and ($9::text is null or d.id < $9)
-              order by d.id desc limit $10"
+              where {DELIVERY_FILTER} and ($10::text is null or d.id < $10)
+              order by d.id desc limit $11"
         )));
         let rows = bind_delivery_filter(rows, &wanted.filter)
             .bind(wanted.after.map(|id| id.to_string()))
@@ -222,7 +222,8 @@ const DELIVERY_FILTER: &str = "d.tenant = $1
     and ($5::bigint is null or to_timestamp($5 / 1000.0) <= d.created_at)
     and ($6::bigint is null or d.created_at < to_timestamp($6 / 1000.0))
     and ($7::text[] is null or d.id = any($7))
-    and ($8::text is null or d.kind = $8)";
+    and ($8::text is null or d.kind = $8)
+    and ($9::text is null or d.endpoint_id = $9)";
 
 fn bind_delivery_filter<'q>(query: Query<'q>, filter: &'q DeliveryFilter) -> Query<'q> {
     query
@@ -234,6 +235,7 @@ fn bind_delivery_filter<'q>(query: Query<'q>, filter: &'q DeliveryFilter) -> Que
         .bind(filter.created.until.map(|At(ms)| ms))
         .bind(filter.ids.as_ref().map(texts))
         .bind(filter.kind.map(|kind| kind.as_str()))
+        .bind(filter.endpoint.map(|id| id.to_string()))
 }
 
 fn any_of<T: ToString>(words: &[T]) -> Option<Vec<String>> {

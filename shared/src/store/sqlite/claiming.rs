@@ -26,14 +26,14 @@ use crate::{
 /// What one claim judges at most; it holds up all who write. If there is more, the bell says so.
 const JUDGED_MOST: usize = 1000;
 /// What one claim lets out of one gate at most.
-const LET_OUT_MOST: u32 = 1000;
+pub(super) const LET_OUT_MOST: u32 = 1000;
 /// Candidates that are read at once.
 const PAGE: usize = 64;
 
 /// What the table of a lane is called, and its columns, in the statements of a claim.
 pub(super) struct Statements {
     lane: Lane,
-    let_out_due: &'static str,
+    pub let_out_due: &'static str,
     let_out: &'static str,
     is_parked: &'static str,
     candidates: &'static str,
@@ -157,19 +157,19 @@ impl Statements {
     }
 }
 
-struct Candidate {
-    id: String,
+pub(super) struct Candidate {
+    pub id: String,
     build: BuildId,
     tenant: String,
     kind: String,
-    key: Option<String>,
+    pub key: Option<String>,
     cost: u32,
-    band: u8,
-    rank: f64,
+    pub band: u8,
+    pub rank: f64,
 }
 
 impl Candidate {
-    fn read(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+    pub(super) fn read(row: &SqliteRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
             id: row.text("id")?,
             build: row.word("build_id")?,
@@ -182,7 +182,7 @@ impl Candidate {
         })
     }
 
-    fn work(&self) -> Work<'_> {
+    pub(super) fn work(&self) -> Work<'_> {
         Work {
             build: self.build,
             tenant: &self.tenant,
@@ -195,15 +195,16 @@ impl Candidate {
 
 /// What one look at the head of the lane came to.
 #[derive(Default)]
-struct Look {
-    parked: BTreeMap<Gate, Vec<String>>,
+pub(super) struct Look {
+    pub parked: BTreeMap<Gate, Vec<String>>,
     /// Until when, in milliseconds since 1970.
-    delayed: Vec<(String, i64)>,
+    pub delayed: Vec<(String, i64)>,
     /// Nothing further can be admitted.
-    over: bool,
+    pub over: bool,
 }
 
-/// Ids of the work that a holder may take now, in order of rank; what it cannot is parked.
+/// Ids of the builds or tasks that a holder may take now, in order of rank; what it cannot is parked.
+/// For deliveries, see `choosing.rs`.
 pub(super) async fn admit(
     tx: &mut Tx,
     statements: &Statements,
@@ -243,7 +244,7 @@ pub(super) async fn admit(
 }
 
 /// Lets out of each gate what has room there, and answers with how many that were.
-async fn let_out(
+pub(super) async fn let_out(
     tx: &mut Tx,
     statements: &Statements,
     parks: &[Gate],
@@ -328,7 +329,7 @@ async fn judge(
     }
 }
 
-async fn write(tx: &mut Tx, statements: &Statements, look: &Look) -> Result<(), Error> {
+pub(super) async fn write(tx: &mut Tx, statements: &Statements, look: &Look) -> Result<(), Error> {
     for (gate, ids) in &look.parked {
         let gate = gate.to_string();
         sqlx::query(statements.park).bind(to_json(ids)?).bind(&gate).execute(tx.db()).await?;
@@ -346,7 +347,7 @@ async fn write(tx: &mut Tx, statements: &Statements, look: &Look) -> Result<(), 
 }
 
 /// Takes gates off the list at which nothing is parked any more.
-async fn forget_gates(
+pub(super) async fn forget_gates(
     tx: &mut Tx,
     statements: &Statements,
     emptied: &BTreeSet<String>,
@@ -366,7 +367,7 @@ async fn forget_gates(
 }
 
 /// The lane's virtual time is the start tag of what was claimed last.
-async fn advance(tx: &mut Tx, lane: Lane, admitted: &[Candidate]) -> Result<(), Error> {
+pub(super) async fn advance(tx: &mut Tx, lane: Lane, admitted: &[Candidate]) -> Result<(), Error> {
     let tags = admitted.iter().map(|candidate| rank::tag(candidate.rank, candidate.band));
     let Some(tag) = tags.reduce(f64::max) else { return Ok(()) };
     sqlx::query("update lanes set virtual_time = $2 where lane = $1 and virtual_time < $2")

@@ -286,8 +286,11 @@ async fn copy_endpoints(tx: &mut Tx, old: &Old, new: &New) -> Result<(), Error> 
         .await?;
     for row in &rows {
         sqlx::query(
-            "insert into endpoints (id, build_id, url, secret, events, created_at)
-             select $2, $3, url, secret, events, $4 from endpoints where id = $1",
+            "insert into endpoints
+               (id, build_id, url, secret, events, headers, rate, concurrency, retry, ordered,
+                created_at, updated_at)
+             select $2, $3, url, secret, events, headers, rate, concurrency, retry, ordered, $4, $4
+               from endpoints where id = $1",
         )
         .bind(row.text("id")?)
         .bind(draw::id::<EndpointId>().to_string())

@@ -23,6 +23,9 @@ mod events;
 mod files;
 mod deliveries;
 mod sent;
+mod choosing;
+mod fares;
+mod endpoints;
 mod claiming;
 mod gates;
 mod ranks;
@@ -407,7 +410,12 @@ impl Store for Sqlite {
     async fn next_due(&self, lane: Lane) -> Result<Option<Duration>, Error> {
         let mut reader = self.readers.acquire().await?;
         let ms = claiming::Statements::of(lane).next_due(&mut reader).await?;
-        Ok(ms.map(|ms| Duration::from_millis(ms.unsigned_abs())))
+        let due = ms.map(|ms| Duration::from_millis(ms.unsigned_abs()));
+        if lane != Lane::Deliveries || due == Some(Duration::ZERO) {
+            return Ok(due);
+        }
+        let room = choosing::next_room(&mut reader).await?;
+        Ok(due.into_iter().chain(room).min())
     }
 
     async fn limits(&self) -> Result<Vec<Limit>, Error> {

@@ -103,8 +103,8 @@ impl Operating for Sqlite {
 
     async fn find_deliveries(&self, wanted: &DeliveriesFound) -> Result<Page<DeliveryId>, Error> {
         let found = sqlx::query(AssertSqlSafe(format!(
-            "select d.id from deliveries d where {DELIVERY_FILTER} and d.id < coalesce($9, '~')
-              order by d.id desc limit $10"
+            "select d.id from deliveries d where {DELIVERY_FILTER} and d.id < coalesce($10, '~')
+              order by d.id desc limit $11"
         )));
         let rows = bind_delivery_filter(found, &wanted.filter)?
             .bind(wanted.after.map(|id| id.to_string()))
@@ -246,7 +246,8 @@ const DELIVERY_FILTER: &str = "d.tenant = $1
     and ($5 is null or $5 <= d.created_at)
     and ($6 is null or d.created_at < $6)
     and ($7 is null or d.id in (select value from json_each($7)))
-    and ($8 is null or d.kind = $8)";
+    and ($8 is null or d.kind = $8)
+    and ($9 is null or d.endpoint_id = $9)";
 
 fn bind_delivery_filter<'q>(
     query: Query<'q>,
@@ -260,7 +261,8 @@ fn bind_delivery_filter<'q>(
         .bind(filter.created.since.map(|At(ms)| ms))
         .bind(filter.created.until.map(|At(ms)| ms))
         .bind(filter.ids.as_ref().map(to_json).transpose()?)
-        .bind(filter.kind.map(|kind| kind.as_str())))
+        .bind(filter.kind.map(|kind| kind.as_str()))
+        .bind(filter.endpoint.map(|id| id.to_string())))
 }
 
 fn any_of<T: ToString>(words: &[T]) -> Result<Option<String>, Error> {

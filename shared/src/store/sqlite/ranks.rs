@@ -16,13 +16,15 @@ pub(super) async fn give(
         "select virtual_time,
                 coalesce((select last from flows
                            where flows.lane = lanes.lane and tenant = $2 and priority = $3), 0.0),
-                coalesce((select weight from weights where tenant = $2), $4)
+                coalesce((select weight from weights where tenant = $5), $4)
            from lanes where lane = $1",
     )
     .bind(lane.as_str())
     .bind(tenant)
     .bind(priority)
     .bind(rank::WEIGHT)
+    // What comes after a line break is an endpoint.
+    .bind(tenant.split('\n').next())
     .fetch_one(tx.db())
     .await?;
     let (tags, last) = rank::tags(virtual_time, last, weight, costs);

@@ -56,6 +56,13 @@ impl Tx {
         self.news.claimable.extend(claimable.into_iter().take(room));
     }
 
+    /// The same, unless the verb has said something already.
+    pub(super) fn ring_once(&mut self, claimable: Job) {
+        if self.news.claimable.is_empty() {
+            self.ring([claimable]);
+        }
+    }
+
     /// Says that work of a build was ended under whoever holds it.
     pub(super) fn recall(&mut self, build: BuildId) {
         self.news.recalled.push(build);

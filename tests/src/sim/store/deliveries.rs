@@ -1,6 +1,6 @@
 //! Deliveries: each event to the endpoint that wants it, one after the other per build.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use buildfleet::{
     domain::{
@@ -121,6 +121,8 @@ impl Record {
                 endpoint: endpoint.id,
                 url: endpoint.url.clone(),
                 secret: endpoint.secret.clone(),
+                old_secrets: Vec::new(),
+                headers: BTreeMap::new(),
                 event: event.clone(),
                 claimed_at: At(self.now),
             });
@@ -188,6 +190,7 @@ impl Record {
             row.status = result.status;
             row.took_ms = Some(result.took_ms);
             row.excerpt.clone_from(&result.excerpt);
+            row.exchange.clone_from(&result.exchange);
         }
         self.count(job, failures, crashes);
         let state = self.put_delivery(id, trigger)?;
@@ -286,6 +289,7 @@ impl Record {
                 failure: row.failure.clone(),
                 took_ms: row.took_ms,
                 excerpt: row.excerpt.clone(),
+                exchange: row.exchange.clone(),
                 started_at: at(row.started_at),
                 settled_at: at_if_any(row.settled_at),
             })

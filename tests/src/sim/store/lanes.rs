@@ -151,6 +151,7 @@ impl Record {
                 status: None,
                 took_ms: None,
                 excerpt: None,
+                exchange: None,
             },
         );
         self.tell(Fact::Claimed { job, attempt, holder: ask.holder, until });

@@ -135,7 +135,7 @@ impl Record {
             }
             Job::Delivery(id) => {
                 let failure = Some(Failure::lost());
-                let lost = SendResult { failure, status: None, took_ms: 0, excerpt: None };
+                let lost = SendResult { failure, ..SendResult::default() };
                 self.settle_delivery(id, fence.attempt, &lost, policy, jitter)
             }
         }

@@ -160,11 +160,12 @@ impl Record {
     }
 
     fn is_met(&self, row: &DeliveryRow, filter: &DeliveryFilter) -> bool {
-        let DeliveryFilter { tenant, states, build, kind, code, created, ids } = filter;
+        let DeliveryFilter { tenant, states, build, endpoint, kind, code, created, ids } = filter;
         let failed = row.failure.as_ref().map(|failure| &failure.code);
         self.work[&Job::Delivery(row.id)].tenant == *tenant
             && (states.is_empty() || states.contains(&row.state))
             && build.is_none_or(|build| row.build == build)
+            && endpoint.is_none_or(|endpoint| row.endpoint == endpoint)
             && kind.is_none_or(|kind| row.kind == kind)
             && code.as_ref().is_none_or(|wanted| failed == Some(wanted))
             && is_in(*created, at(row.created_at))

@@ -13,6 +13,7 @@ use buildfleet::{
         delivery,
         dependency::OnLoss,
         event::{Kind, Tally},
+        exchange::Exchange,
         id::{BuildId, DeliveryId, EndpointId, HolderId, PlanId, TaskId},
         limit::{By, Gate, Limit, Rate},
         plan::DraftTask,
@@ -86,6 +87,7 @@ pub(super) struct AttemptRow {
     pub status: Option<u16>,
     pub took_ms: Option<u64>,
     pub excerpt: Option<String>,
+    pub exchange: Option<Exchange>,
 }
 
 #[derive(Debug, Clone)]

@@ -4,21 +4,18 @@ with claimed as (
          attempt = attempt + 1,
          holder = $3,
          leased_until = clock_timestamp() + make_interval(secs => $4),
+         begun_at = clock_timestamp(),
          due_at = null
    where id = any($1)
      -- Written so that rows are found by key, not by walking all that is claimable.
      and state is not distinct from 'pending'
      and parked_on is null
-  returning id, attempt, endpoint_id, build_id, seq, rank
-), begun as (
-  insert into delivery_attempts (delivery_id, number, holder, state)
-  select id, attempt, $3, $5 from claimed
-  returning delivery_id, started_at
+  returning id, attempt, endpoint_id, build_id, seq, rank, begun_at
+), moved as (
+  update lanes set virtual_time = $5 where lane = 'deliveries' and virtual_time < $5
 )
-select d.id as delivery_id, d.attempt, d.endpoint_id, a.started_at, e.url, e.secret,
+select d.id as delivery_id, d.attempt, d.endpoint_id, d.begun_at,
        v.id, v.build_id, v.seq, v.kind, v.at, v.data
   from claimed d
-  join begun a on a.delivery_id = d.id
-  join endpoints e on e.id = d.endpoint_id
   join events v on v.build_id = d.build_id and v.seq = d.seq
  order by d.rank, d.id

@@ -6,12 +6,13 @@ update deliveries d
  where d.id = u.id
    and d.state = 'pending'
    and d.parked_on = 'turn'
-   and not exists (
+   and (not d.ordered or not exists (
      select 1
        from deliveries earlier
       where earlier.endpoint_id = d.endpoint_id
         and earlier.build_id = d.build_id
         and earlier.seq < d.seq
         and earlier.settled_at is null
-   )
+        and earlier.ordered
+   ))
 returning d.id

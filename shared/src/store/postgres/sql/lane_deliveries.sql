@@ -10,14 +10,7 @@ select count(*) filter (where is_first and due_at <= clock_timestamp()) as waiti
          where settled_at > clock_timestamp() - interval '60 seconds') as settled_last_minute
   from (
     select d.due_at,
-           not exists (
-             select 1
-               from deliveries earlier
-              where earlier.endpoint_id = d.endpoint_id
-                and earlier.build_id = d.build_id
-                and earlier.seq < d.seq
-                and earlier.settled_at is null
-           ) as is_first
+           d.parked_on is distinct from 'turn' as is_first
       from deliveries d
      where d.state = 'pending'
   ) pending

@@ -58,12 +58,13 @@ select 'a completed task was not told of once', t.id
 union all
 select 'an event is not told to the endpoint that wants it', n.id
   from endpoints n join builds b on b.id = n.build_id
- where n.events = '[]'
+ where n.events = '[]' and n.state = 'enabled'
    and b.last_seq <> (select count(*) from deliveries d where d.endpoint_id = n.id)
 union all
 select 'a delivery was begun before its turn', d.id
   from deliveries d
  where d.attempt > 0
+   and d.ordered
    and exists (select 1 from deliveries earlier
                 where earlier.endpoint_id = d.endpoint_id
                   and earlier.build_id = d.build_id
@@ -74,6 +75,7 @@ select 'a delivery has its turn before another one', d.id
   from deliveries d
  where d.state = 'pending'
    and coalesce(d.parked_on, '') <> 'turn'
+   and d.ordered
    and exists (select 1 from deliveries earlier
                 where earlier.endpoint_id = d.endpoint_id
                   and earlier.build_id = d.build_id
