@@ -19,6 +19,7 @@ pub mod controlling;
 pub mod forking;
 pub mod records;
 pub mod deliveries;
+pub mod endpoints;
 pub mod scheduling;
 pub mod limiting;
 pub mod pausing;

@@ -26,9 +26,29 @@ macro_rules! store_conformance {
                 a_forgotten_build_gives_its_key_back,
                 old_changes_by_hand_are_forgotten,
                 what_means_nothing_is_forgotten_and_the_order_stays;
+            endpoints:
+                an_endpoint_is_kept_listed_changed_and_removed,
+                an_endpoint_of_a_tenant_hears_of_all_its_builds,
+                what_is_removed_is_told_nothing_more,
+                old_secrets_sign_until_their_grace_is_over,
+                secrets_can_be_kept_in_another_form,
+                a_disabled_endpoint_is_told_nothing_until_it_is_enabled,
+                a_test_is_sent_to_whoever_it_is_for,
+                an_unordered_endpoint_is_told_everything_at_once,
+                an_ordered_endpoint_hears_builds_beside_each_other,
+                an_endpoint_has_no_more_on_its_way_than_it_takes,
+                a_rate_of_an_endpoint_has_no_burst,
+                a_busy_endpoint_leaves_room_for_the_others,
+                an_endpoint_that_is_silent_spends_no_attempts_for_long,
+                what_a_receiver_asks_for_holds_for_all_that_goes_there,
+                an_endpoint_that_is_gone_is_disabled,
+                owners_are_warned_before_an_endpoint_is_disabled,
+                what_is_given_up_is_told_to_those_who_want_to_hear_it,
+                the_log_of_attempts_has_what_was_seen,
+                answers_that_come_at_once_are_all_written;
         }
     };
-    // All but the upkeep of what grows.
+    // All but the upkeep of what grows, and endpoints of tenants.
     (engine $fresh:ident) => {
         $crate::store_conformance! { @each $fresh;
             submitting:

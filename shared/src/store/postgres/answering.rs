@@ -75,25 +75,25 @@ pub(super) async fn settle_all(
 ) -> Result<Vec<Result<(), Error>>, Error> {
     // Of two answers for one delivery, at most one has the right to be written.
     let mut seen = HashSet::new();
-    let (first, again): (Vec<_>, Vec<_>) = all.iter().partition(|one| seen.insert(one.id));
-    let mut written = settle_each_once(db, &first).await?;
-    for answered in again {
-        let also = settle_each_once(db, &[answered]).await?;
-        written.extend(also);
+    let is_first: Vec<bool> = all.iter().map(|one| seen.insert(one.id)).collect();
+    let firsts: Vec<&Answered> =
+        all.iter().zip(&is_first).filter(|(_, is_first)| **is_first).map(|(one, _)| one).collect();
+    let written = settle_each_once(db, &firsts).await?;
+    let mut settled = Vec::with_capacity(all.len());
+    for (one, is_first) in all.iter().zip(is_first) {
+        let is_written = match is_first {
+            true => written.contains(&one.id),
+            false => settle_each_once(db, &[one]).await?.contains(&one.id),
+        };
+        settled.push(if is_written { Ok(()) } else { Err(Error::Fenced) });
     }
-    Ok(all
-        .iter()
-        .map(|one| match written.contains(&(one.id, one.held.attempt)) {
-            true => Ok(()),
-            false => Err(Error::Fenced),
-        })
-        .collect())
+    Ok(settled)
 }
 
 async fn settle_each_once(
     db: &Db,
     all: &[&Answered],
-) -> Result<HashSet<(DeliveryId, u32)>, Error> {
+) -> Result<HashSet<DeliveryId>, Error> {
     let mut tx = db.pool.begin().await?;
     let found = find(&mut tx, all).await?;
     let ordered: Vec<BuildId> = found
@@ -125,10 +125,9 @@ async fn settle_each_once(
         entered.extend(behind(&mut tx, &judged).await?);
     }
     entered.extend(claiming::wake_ups(&lanes));
-    let answer = judged.iter().map(|(one, ..)| (one.id, one.held.attempt)).collect();
     tx.commit().await?;
     db.bell.ring(entered);
-    Ok(answer)
+    Ok(written)
 }
 
 async fn find(
