@@ -1,6 +1,9 @@
 //! A request on its way: drafted, then signed. What is signed is what is sent.
 
-use buildfleet::store::{At, DeliveryClaim, EventView};
+use buildfleet::{
+    domain::id::BuildId,
+    store::{At, DeliveryClaim, EventView},
+};
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 
@@ -10,18 +13,19 @@ use crate::sign::{self, BadSecret};
 #[derive(Debug, Serialize)]
 struct Envelope<'a> {
     r#type: &'a str,
+    /// Null if it is about an endpoint.
     #[serde(rename = "buildId")]
-    build: String,
+    build: Option<String>,
     /// In milliseconds since 1970, when the event happened.
     timestamp: i64,
     data: &'a serde_json::Value,
 }
 
-/// The body of a webhook: UTF-8 JSON.
-pub fn body(event: &EventView) -> Vec<u8> {
+/// The body of a webhook: UTF-8 JSON. `build` is what the event is about, if it is a build.
+pub fn body(event: &EventView, build: Option<BuildId>) -> Vec<u8> {
     let envelope = Envelope {
         r#type: event.kind.as_str(),
-        build: event.build.to_string(),
+        build: build.map(|id| id.to_string()),
         timestamp: event.at.0,
         data: &event.data,
     };
@@ -41,7 +45,7 @@ impl Signed {
     /// Signs a delivery for an attempt that is made `now`. The id is that of the event: it stays
     /// the same over all attempts and redeliveries, so a receiver can pass over what it has seen.
     pub fn new(claim: &DeliveryClaim, now: At) -> Result<Self, BadSecret> {
-        let body = body(&claim.event);
+        let body = body(&claim.event, claim.build());
         let secret = claim.secret.expose_secret();
         let id = claim.event.id.to_string();
         let now_secs = now.0.div_euclid(1000);
@@ -80,7 +84,7 @@ mod tests {
             data: json!({ "prompt": "a to-do list", "framework": null }),
         };
 
-        let body = String::from_utf8(body(&event)).unwrap();
+        let body = String::from_utf8(body(&event, Some(build))).unwrap();
 
         assert_eq!(
             body,

@@ -7,6 +7,7 @@ pub mod changes;
 pub mod events;
 pub mod files;
 pub mod deliveries;
+pub mod endpoints;
 pub mod workers;
 pub mod queues;
 pub mod limits;
@@ -63,6 +64,15 @@ pub fn router(api: Api) -> Router {
         .route("/v1/deliveries/bulk", post(bulk::deliveries))
         .route("/v1/deliveries/{id}", get(deliveries::show))
         .route("/v1/deliveries/{id}/redeliver", post(deliveries::redeliver))
+        .route("/v1/endpoints", get(endpoints::list).post(endpoints::add))
+        .route(
+            "/v1/endpoints/{id}",
+            get(endpoints::show).put(endpoints::change).delete(endpoints::remove),
+        )
+        .route("/v1/endpoints/{id}/rotate", post(endpoints::rotate))
+        .route("/v1/endpoints/{id}/enable", post(endpoints::enable))
+        .route("/v1/endpoints/{id}/disable", post(endpoints::disable))
+        .route("/v1/endpoints/{id}/test", post(endpoints::test))
         .route("/v1/workers", get(workers::list))
         .route("/v1/queues", get(queues::list))
         .route("/v1/queues/{queue}/pause", post(queues::pause))

@@ -82,6 +82,9 @@ pub struct DeliveryAttempt {
     pub took_ms: Option<u64>,
     /// The beginning of the endpoint's answer.
     pub excerpt: Option<String>,
+    /// What else was seen: address, timings, headers with secrets masked, the digest of the body.
+    #[schema(value_type = Option<Object>)]
+    pub exchange: Option<serde_json::Value>,
     pub started_at: Time,
     pub finished_at: Option<Time>,
 }
@@ -95,6 +98,7 @@ impl From<store::DeliveryAttempt> for DeliveryAttempt {
             error: attempt.failure.map(Failure::from),
             took_ms: attempt.took_ms,
             excerpt: attempt.excerpt,
+            exchange: attempt.exchange.and_then(|seen| serde_json::to_value(seen).ok()),
             started_at: attempt.started_at.into(),
             finished_at: attempt.settled_at.map(Time::from),
         }

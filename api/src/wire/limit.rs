@@ -124,7 +124,8 @@ pub fn read_limit(name: String, body: &Value) -> Result<limit::Limit, Vec<Fault>
     if faults.is_empty() { Ok(limit) } else { Err(faults) }
 }
 
-fn read_rate(mut fields: Fields<'_>, faults: &mut Vec<Fault>) -> limit::Rate {
+/// Reads a rate; what is wrong with it is added to the faults.
+pub fn read_rate(mut fields: Fields<'_>, faults: &mut Vec<Fault>) -> limit::Rate {
     const COUNT: &str = "a whole number between 1 and 1000000";
     const SECS: &str = "a number between 0.001 and 86400";
     let count = fields.whole("count", COUNT);

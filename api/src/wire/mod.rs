@@ -9,6 +9,7 @@ pub mod changes;
 pub mod event;
 pub mod file;
 pub mod delivery;
+pub mod endpoint;
 pub mod fleet;
 pub mod limit;
 pub mod waiting;
@@ -76,6 +77,7 @@ macro_rules! words {
 
 words! {
     BuildState from build_rules::State;
+    EndpointState from buildfleet::domain::endpoint::State;
     PlanState from plan_rules::State;
     TaskState from task_rules::State;
     TaskPhase from task_rules::Phase;
