@@ -1,13 +1,17 @@
 //! What can be typed.
 
 pub mod operating;
+pub mod webhooks;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use url::Url;
 
-use self::operating::{Audit, Bulk, Failed, LimitChange, Pausing, WeightChange};
+use self::{
+    operating::{Audit, Bulk, Failed, LimitChange, Pausing, WeightChange},
+    webhooks::{EndpointChange, ReplayChange},
+};
 
 const AFTER: &str = "\
 Exit codes: 0 done; 1 the build did not complete, or it cannot be done; 2 wrong arguments or settings;
@@ -106,8 +110,18 @@ pub enum Command {
     /// Change single tasks of a build: add, cancel, skip, retry, fork
     #[command(subcommand)]
     Tasks(Tasks),
+    /// List the endpoints that are told what happens, or change them
+    Endpoints {
+        #[command(subcommand)]
+        change: Option<EndpointChange>,
+    },
     /// List webhook deliveries, or send one again
     Deliveries(Deliveries),
+    /// Send many deliveries again, with progress, or list those that were
+    Replay {
+        #[command(subcommand)]
+        change: Option<ReplayChange>,
+    },
     /// Receive webhooks on this machine, check their signatures and print them
     Listen(Listen),
     /// List the workers of the fleet

@@ -1,5 +1,5 @@
 //! Someone died, or waited too long: lapsed leases are settled as lost, and what is overdue is
-//! ended.
+//! ended. And deliveries that are sent again together go on.
 //!
 //! Every worker sweeps. Two that find the same lease are fenced from one another by the store.
 
@@ -17,6 +17,9 @@ use buildfleet::{
 pub const PERIOD: Duration = Duration::from_secs(1);
 /// How much one pass settles; the next begins at once if there was more.
 const BATCH: u32 = 200;
+
+/// Deliveries of a replay that are sent again in one commit.
+const REPLAY_BATCH: u32 = 500;
 
 /// What is thought of work that lost its holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +45,7 @@ pub async fn run(sweep: Sweep, member: &Member) {
         let pause = match once(sweep, &*member.store).await {
             Ok(0) => PERIOD,
             Ok(settled) => {
-                tracing::info!(settled, "swept lapsed leases and overdue builds");
+                tracing::info!(settled, "swept lapsed leases, overdue builds and replays");
                 Duration::ZERO
             }
             Err(error) => {
@@ -76,5 +79,7 @@ pub async fn once(sweep: Sweep, store: &dyn Store) -> Result<u32, Error> {
             Err(error) => return Err(error),
         }
     }
+    let sent_again = store.go_on_replaying(REPLAY_BATCH).await?;
+    settled += u32::try_from(sent_again).unwrap_or(u32::MAX);
     Ok(settled)
 }

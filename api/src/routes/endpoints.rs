@@ -53,7 +53,10 @@ pub async fn list(State(api): State<Api>, mut query: Query) -> Result<Json<Endpo
     let page = api.store.endpoints(&wanted).await?;
     let next_cursor =
         page.rows.last().filter(|_| page.next).map(|endpoint| query::cursor(endpoint.id));
-    Ok(Json(Endpoints { endpoints: page.rows.into_iter().map(Endpoint::from).collect(), next_cursor }))
+    Ok(Json(Endpoints {
+        endpoints: page.rows.into_iter().map(Endpoint::from).collect(),
+        next_cursor,
+    }))
 }
 
 /// Add an endpoint
@@ -81,8 +84,7 @@ pub async fn add(
         .map_err(|faults| Error::invalid(&faults))?;
     let secret = secret.unwrap_or_else(draw_secret);
     let id: EndpointId = draw::id();
-    let new =
-        NewTenantEndpoint { id, tenant: TENANT.to_owned(), settings, secret: secret.clone() };
+    let new = NewTenantEndpoint { id, tenant: TENANT.to_owned(), settings, secret: secret.clone() };
     let kept = api.store.add_endpoint(new).await?;
     let location = [(header::LOCATION, format!("/v1/endpoints/{id}"))];
     Ok((StatusCode::CREATED, location, Json(EndpointWithSecret::of(kept, &secret))))
@@ -180,8 +182,7 @@ pub async fn rotate(
 ) -> Result<Json<EndpointWithSecret>, Error> {
     query.finish()?;
     own(&api, id).await?;
-    let (secret, grace) =
-        read_rotation(body.as_ref()).map_err(|faults| Error::invalid(&faults))?;
+    let (secret, grace) = read_rotation(body.as_ref()).map_err(|faults| Error::invalid(&faults))?;
     let rotated = api.store.rotate_secret(id, secret.clone(), grace).await?;
     Ok(Json(EndpointWithSecret::of(rotated, &secret)))
 }

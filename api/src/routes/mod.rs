@@ -8,6 +8,7 @@ pub mod events;
 pub mod files;
 pub mod deliveries;
 pub mod endpoints;
+pub mod replays;
 pub mod workers;
 pub mod queues;
 pub mod limits;
@@ -73,6 +74,12 @@ pub fn router(api: Api) -> Router {
         .route("/v1/endpoints/{id}/enable", post(endpoints::enable))
         .route("/v1/endpoints/{id}/disable", post(endpoints::disable))
         .route("/v1/endpoints/{id}/test", post(endpoints::test))
+        .route("/v1/endpoints/{id}/recover", post(replays::recover))
+        .route("/v1/replays", get(replays::list).post(replays::begin))
+        .route("/v1/replays/{id}", get(replays::show))
+        .route("/v1/replays/{id}/pause", post(replays::pause))
+        .route("/v1/replays/{id}/resume", post(replays::resume))
+        .route("/v1/replays/{id}/cancel", post(replays::cancel))
         .route("/v1/workers", get(workers::list))
         .route("/v1/queues", get(queues::list))
         .route("/v1/queues/{queue}/pause", post(queues::pause))

@@ -272,23 +272,26 @@ impl DeliveriesBulk {
     /// Reads a body, or says all that is wrong with it.
     pub fn of(tenant: &str, body: &Value) -> Result<Self, Vec<Fault>> {
         Self::read(body, &["redeliver"], |mut fields, _, faults| {
-            let states: Vec<_> = delivery::State::ALL.iter().map(|state| state.as_str()).collect();
-            let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
-            let filter = DeliveryFilter {
-                tenant: tenant.to_owned(),
-                states: fields
-                    .words("states", &states)
-                    .unwrap_or_else(|| vec![delivery::State::Exhausted]),
-                build: fields.parsed("build_id", "the id of a build"),
-                endpoint: fields.parsed("endpoint_id", "the id of an endpoint"),
-                kind: fields.word("type", &kinds),
-                code: fields.text("code"),
-                created: span(&mut fields),
-                ids: ids(&mut fields),
-            };
+            let filter = read_delivery_filter(tenant, &mut fields);
             faults.extend(fields.finish());
             filter
         })
+    }
+}
+
+/// Reads which deliveries are meant.
+pub fn read_delivery_filter(tenant: &str, fields: &mut Fields<'_>) -> DeliveryFilter {
+    let states: Vec<_> = delivery::State::ALL.iter().map(|state| state.as_str()).collect();
+    let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+    DeliveryFilter {
+        tenant: tenant.to_owned(),
+        states: fields.words("states", &states).unwrap_or_else(|| vec![delivery::State::Exhausted]),
+        build: fields.parsed("build_id", "the id of a build"),
+        endpoint: fields.parsed("endpoint_id", "the id of an endpoint"),
+        kind: fields.word("type", &kinds),
+        code: fields.text("code"),
+        created: span(fields),
+        ids: ids(fields),
     }
 }
 

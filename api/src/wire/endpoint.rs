@@ -214,7 +214,8 @@ pub fn read_endpoint(
             Some(Value::String(word)) if word == UNLIMITED => None,
             Some(Value::Object(rate)) => Some(read_rate(Fields::new("rate.", rate), &mut inner)),
             Some(_) => {
-                let wanted = "must be unlimited, or an object such as {\"count\": 10, \"per_secs\": 1}";
+                let wanted =
+                    "must be unlimited, or an object such as {\"count\": 10, \"per_secs\": 1}";
                 fields.fault("rate", wanted);
                 Some(RATE)
             }

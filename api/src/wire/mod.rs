@@ -16,6 +16,7 @@ pub mod waiting;
 pub mod audit;
 pub mod failed;
 pub mod bulk;
+pub mod replay;
 
 use std::borrow::Cow;
 
@@ -78,6 +79,7 @@ macro_rules! words {
 words! {
     BuildState from build_rules::State;
     EndpointState from buildfleet::domain::endpoint::State;
+    ReplayState from buildfleet::store::ReplayState;
     PlanState from plan_rules::State;
     TaskState from task_rules::State;
     TaskPhase from task_rules::Phase;

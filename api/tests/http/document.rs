@@ -38,7 +38,7 @@ async fn every_call_in_the_document_is_there_and_refuses_strangers() {
 
     assert_eq!(document["openapi"].as_str().map(|version| &version[..3]), Some("3.1"));
     assert_eq!(document["info"]["version"], "1.2.3");
-    assert_eq!(calls, 44);
+    assert_eq!(calls, 60);
 }
 
 #[tokio::test]

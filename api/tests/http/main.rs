@@ -10,6 +10,7 @@ mod builds;
 mod streaming;
 mod files;
 mod deliveries;
+mod endpoints;
 mod fleet;
 mod scheduling;
 mod failed;

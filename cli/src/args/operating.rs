@@ -196,7 +196,7 @@ fn limit_name(text: &str) -> Result<String, String> {
 }
 
 /// So many in so many seconds.
-fn rate(text: &str) -> Result<(u32, f64), String> {
+pub(super) fn rate(text: &str) -> Result<(u32, f64), String> {
     let parts = text.split_once('/').unwrap_or((text, "1"));
     match (parts.0.trim().parse(), parts.1.trim().parse()) {
         (Ok(count), Ok(secs)) => Ok((count, secs)),

@@ -10,6 +10,7 @@ mod local;
 mod project;
 mod scheduling;
 mod tasks;
+mod webhooks;
 
 use std::path::PathBuf;
 
@@ -73,6 +74,8 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         Command::Approve { id } => builds::approve(&context, &id).await,
         Command::Reject { id, reason } => builds::reject(&context, &id, reason).await,
         Command::Tasks(wanted) => tasks::run(&context, wanted).await,
+        Command::Endpoints { change } => webhooks::endpoints(&context, change).await,
+        Command::Replay { change } => webhooks::replays(&context, change).await,
         Command::Deliveries(deliveries) => deliveries::run(&context, deliveries).await,
         Command::Listen(listen) => listen::run(&context, listen).await,
         Command::Workers => fleet::workers(&context).await,

@@ -146,9 +146,7 @@ impl Event {
             Self::of(kind, json!({ "endpointId": endpoint, "url": url, name: value }))
         };
         match notice {
-            Notice::Failing { percent } => {
-                about(Kind::EndpointFailing, "percent", json!(percent))
-            }
+            Notice::Failing { percent } => about(Kind::EndpointFailing, "percent", json!(percent)),
             Notice::Disabled { reason } => about(Kind::EndpointDisabled, "reason", json!(reason)),
             Notice::Recovered => {
                 Self::of(Kind::EndpointRecovered, json!({ "endpointId": endpoint, "url": url }))

@@ -111,8 +111,12 @@ pub struct Ages {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
     /// Nothing has arrived for this part of the time after which it is disabled.
-    Failing { percent: u8 },
-    Disabled { reason: String },
+    Failing {
+        percent: u8,
+    },
+    Disabled {
+        reason: String,
+    },
     /// Something has arrived after a warning.
     Recovered,
 }

@@ -150,9 +150,8 @@ fn header_faults(headers: &BTreeMap<String, String>) -> Vec<Fault> {
     }
     for (name, value) in headers {
         let field = || format!("headers.{name}");
-        let token = |byte: u8| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte)
-        };
+        let token =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
         if name.is_empty() || 100 < name.len() || !name.bytes().all(token) {
             let message = "must be a name of 1 to 100 characters out of lower-case letters, digits, \
                            hyphen, underscore and dot";

@@ -159,9 +159,11 @@ mod tests {
     #[test]
     fn a_profile_is_read_as_it_was_written() {
         let own = Profile::Own(vec![Duration::from_millis(1500)]);
-        for (profile, text) in
-            [(Profile::Required, "\"required\""), (Profile::Standard, "\"standard\""), (own, "[1.5]")]
-        {
+        for (profile, text) in [
+            (Profile::Required, "\"required\""),
+            (Profile::Standard, "\"standard\""),
+            (own, "[1.5]"),
+        ] {
             assert_eq!(serde_json::to_string(&profile).unwrap(), text);
             assert_eq!(serde_json::from_str::<Profile>(text).unwrap(), profile);
         }

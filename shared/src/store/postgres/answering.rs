@@ -69,10 +69,7 @@ pub(super) async fn settle(db: &Db, answered: Answered) -> Result<(), Error> {
 }
 
 /// Answers for each whether it was written, and rings for what may be claimed by it.
-pub(super) async fn settle_all(
-    db: &Db,
-    all: &[Answered],
-) -> Result<Vec<Result<(), Error>>, Error> {
+pub(super) async fn settle_all(db: &Db, all: &[Answered]) -> Result<Vec<Result<(), Error>>, Error> {
     // Of two answers for one delivery, at most one has the right to be written.
     let mut seen = HashSet::new();
     let is_first: Vec<bool> = all.iter().map(|one| seen.insert(one.id)).collect();
@@ -90,10 +87,7 @@ pub(super) async fn settle_all(
     Ok(settled)
 }
 
-async fn settle_each_once(
-    db: &Db,
-    all: &[&Answered],
-) -> Result<HashSet<DeliveryId>, Error> {
+async fn settle_each_once(db: &Db, all: &[&Answered]) -> Result<HashSet<DeliveryId>, Error> {
     let mut tx = db.pool.begin().await?;
     let found = find(&mut tx, all).await?;
     let ordered: Vec<BuildId> = found
@@ -205,7 +199,10 @@ fn judge(answered: &Answered, found: &Found) -> Result<Judged, Error> {
 type Settling<'a> = (&'a Answered, &'a Found, Judged);
 
 /// Answers with those that were held as it is said.
-async fn write(conn: &mut PgConnection, rows: &[Settling<'_>]) -> Result<HashSet<DeliveryId>, Error> {
+async fn write(
+    conn: &mut PgConnection,
+    rows: &[Settling<'_>],
+) -> Result<HashSet<DeliveryId>, Error> {
     if rows.is_empty() {
         return Ok(HashSet::new());
     }

@@ -315,7 +315,10 @@ pub(super) fn read_candidate(row: &PgRow) -> Result<Candidate, Error> {
 }
 
 /// What is leased in some lanes, as many of a sort as there are.
-pub(super) async fn running(conn: &mut PgConnection, lanes: &[Lane]) -> Result<Vec<Running>, Error> {
+pub(super) async fn running(
+    conn: &mut PgConnection,
+    lanes: &[Lane],
+) -> Result<Vec<Running>, Error> {
     let mut running = Vec::new();
     for &lane in lanes {
         let Table { name, running: state, kind, key, cost, .. } = table(lane);

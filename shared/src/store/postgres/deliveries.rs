@@ -19,10 +19,7 @@ use crate::domain::{
     id::EndpointId,
 };
 
-async fn lock_build_of(
-    conn: &mut PgConnection,
-    id: DeliveryId,
-) -> Result<(), Error> {
+async fn lock_build_of(conn: &mut PgConnection, id: DeliveryId) -> Result<(), Error> {
     let row = sqlx::query("select build_id from deliveries where id = $1")
         .bind(id.to_string())
         .fetch_optional(&mut *conn)
@@ -92,7 +89,8 @@ pub(super) async fn send_again(
     let mut firsts = Vec::with_capacity(rows.len());
     for row in &rows {
         let tenant: String = row.try_get("tenant")?;
-        firsts.push((row.word("id")?, flow(&tenant, row.word("endpoint_id")?, row.try_get("band")?)));
+        firsts
+            .push((row.word("id")?, flow(&tenant, row.word("endpoint_id")?, row.try_get("band")?)));
     }
     // Those behind one in order wait again.
     sqlx::query(

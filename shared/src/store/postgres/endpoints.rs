@@ -11,7 +11,7 @@ use super::{
 use crate::domain::{
     delivery,
     endpoint::{OLD_SECRETS_MAX, Settings, State, log_of},
-    id::EndpointId,
+    id::{EndpointId, ReplayId},
 };
 
 #[async_trait]
@@ -113,6 +113,35 @@ impl Webhooks for Postgres {
         }
         tx.commit().await?;
         Ok(0 < swapped)
+    }
+
+    async fn count_replay(&self, wanted: &ReplayWanted) -> Result<u64, Error> {
+        replays::count(&self.db.pool, wanted).await
+    }
+
+    async fn begin_replay(
+        &self,
+        id: ReplayId,
+        wanted: &ReplayWanted,
+        by: &str,
+    ) -> Result<Replay, Error> {
+        again(|| replays::begin(&self.db.pool, id, wanted, by)).await
+    }
+
+    async fn replay(&self, id: ReplayId) -> Result<Replay, Error> {
+        replays::view(&mut *self.db.pool.acquire().await?, id).await
+    }
+
+    async fn replays(&self, tenant: &str) -> Result<Vec<Replay>, Error> {
+        replays::list(&self.db.pool, tenant).await
+    }
+
+    async fn steer_replay(&self, id: ReplayId, to: ReplayState) -> Result<Replay, Error> {
+        again(|| replays::steer(&self.db.pool, id, to)).await
+    }
+
+    async fn go_on_replaying(&self, limit: u32) -> Result<u64, Error> {
+        replays::go_on(&self.db, limit).await
     }
 }
 
@@ -300,13 +329,11 @@ async fn rotate(
     .fetch_optional(&mut *tx)
     .await?;
     let old = old.ok_or_else(|| Error::not_found(id))?;
-    sqlx::query(
-        "update endpoints set secret = $2, updated_at = clock_timestamp() where id = $1",
-    )
-    .bind(id.to_string())
-    .bind(secret.expose_secret())
-    .execute(&mut *tx)
-    .await?;
+    sqlx::query("update endpoints set secret = $2, updated_at = clock_timestamp() where id = $1")
+        .bind(id.to_string())
+        .bind(secret.expose_secret())
+        .execute(&mut *tx)
+        .await?;
     if !grace.is_zero() && old != secret.expose_secret() {
         sqlx::query(
             "insert into old_secrets (endpoint_id, secret, until)

@@ -108,8 +108,7 @@ async fn tell(
     if heard.is_empty() {
         return Ok(Vec::new());
     }
-    let tenants: BTreeSet<&str> =
-        heard.values().map(|(build, _)| build.tenant.as_str()).collect();
+    let tenants: BTreeSet<&str> = heard.values().map(|(build, _)| build.tenant.as_str()).collect();
     let endpoints = sqlx::query(
         "select id, build_id, null as tenant, events, ordered
            from endpoints

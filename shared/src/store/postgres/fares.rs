@@ -155,10 +155,12 @@ impl Written {
             disabled = turn.disabled;
             if !is_of_build {
                 let url: &str = row.try_get("url")?;
-                told.extend(turn.notices.iter().map(|notice| Told {
-                    about: id,
-                    event: Event::of_endpoint(id, url, notice),
-                }));
+                told.extend(
+                    turn.notices.iter().map(|notice| Told {
+                        about: id,
+                        event: Event::of_endpoint(id, url, notice),
+                    }),
+                );
             }
         }
         self.ids.push(id.to_string());

@@ -12,6 +12,16 @@ const PARTS: &[&str] = &[
     "delete from delivery_attempts a using deliveries d
       where a.delivery_id = d.id and d.build_id = any($1)",
     "delete from deliveries where build_id = any($1)",
+    // What was told about their endpoints.
+    "delete from delivery_attempts a using endpoints e, deliveries d
+      where e.build_id = any($1)
+        and d.build_id = 'bld_' || substr(e.id, 5)
+        and a.delivery_id = d.id",
+    "delete from deliveries d using endpoints e
+      where e.build_id = any($1) and d.build_id = 'bld_' || substr(e.id, 5)",
+    "delete from events v using endpoints e
+      where e.build_id = any($1) and v.build_id = 'bld_' || substr(e.id, 5)",
+    "delete from paces p using endpoints e where e.build_id = any($1) and p.endpoint_id = e.id",
     "delete from endpoints where build_id = any($1)",
     "delete from files where build_id = any($1)",
     "delete from events where build_id = any($1)",
@@ -45,6 +55,7 @@ pub(super) async fn forget(pool: &PgPool, after: Duration, limit: u32) -> Result
             sqlx::query(part).bind(&old).execute(&mut *tx).await?;
         }
     }
+    forget_news(&mut tx, after, limit).await?;
     let changes = sqlx::query(
         "delete from audit
           where id in (
@@ -63,6 +74,58 @@ pub(super) async fn forget(pool: &PgPool, after: Duration, limit: u32) -> Result
     .rows_affected();
     tx.commit().await?;
     Ok(Forgotten { builds: old.len() as u64, changes })
+}
+
+/// What was told about endpoints of tenants long ago, and replays that ended then.
+async fn forget_news(
+    conn: &mut sqlx::PgConnection,
+    after: Duration,
+    limit: u32,
+) -> Result<(), Error> {
+    let old = sqlx::query(
+        "select d.id, d.build_id, d.seq
+           from endpoints e
+           join deliveries d on d.build_id = 'bld_' || substr(e.id, 5)
+          where e.build_id is null
+            and d.settled_at < clock_timestamp() - make_interval(secs => $1)
+          limit $2
+            for update of d skip locked",
+    )
+    .bind(secs(after))
+    .bind(i64::from(limit))
+    .fetch_all(&mut *conn)
+    .await?;
+    let column = |name: &str| -> Result<Vec<String>, Error> {
+        Ok(old.iter().map(|row| row.try_get(name)).collect::<Result<_, _>>()?)
+    };
+    let (ids, logs) = (column("id")?, column("build_id")?);
+    let seqs: Vec<i64> = old.iter().map(|row| row.try_get("seq")).collect::<Result<_, _>>()?;
+    for sql in [
+        "delete from delivery_attempts where delivery_id = any($1)",
+        "delete from deliveries where id = any($1)",
+    ] {
+        sqlx::query(sql).bind(&ids).execute(&mut *conn).await?;
+    }
+    sqlx::query(
+        "delete from events v
+          using unnest($1::text[], $2::bigint[]) as u (build_id, seq)
+          where v.build_id = u.build_id
+            and v.seq = u.seq
+            and not exists (
+              select 1 from deliveries d where d.build_id = v.build_id and d.seq = v.seq
+            )",
+    )
+    .bind(logs)
+    .bind(seqs)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        "delete from replays where settled_at < clock_timestamp() - make_interval(secs => $1)",
+    )
+    .bind(secs(after))
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn forget_idle(pool: &PgPool, limit: u32) -> Result<u64, Error> {

@@ -31,6 +31,7 @@ mod answering;
 mod fares;
 mod post;
 mod endpoints;
+mod replays;
 mod queueing;
 mod claiming;
 mod limits;

@@ -215,7 +215,7 @@ fn bind_build_filter<'q>(query: Query<'q>, filter: &'q BuildFilter) -> Query<'q>
         .bind(filter.priority.map(i16::from))
 }
 
-const DELIVERY_FILTER: &str = "d.tenant = $1
+pub(super) const DELIVERY_FILTER: &str = "d.tenant = $1
     and ($2::text[] is null or d.state = any($2))
     and ($3::text is null or d.build_id = $3)
     and ($4::text is null or d.failure ->> 'code' = $4)
@@ -225,7 +225,7 @@ const DELIVERY_FILTER: &str = "d.tenant = $1
     and ($8::text is null or d.kind = $8)
     and ($9::text is null or d.endpoint_id = $9)";
 
-fn bind_delivery_filter<'q>(query: Query<'q>, filter: &'q DeliveryFilter) -> Query<'q> {
+pub(super) fn bind_delivery_filter<'q>(query: Query<'q>, filter: &'q DeliveryFilter) -> Query<'q> {
     query
         .bind(&filter.tenant)
         .bind(any_of(&filter.states))

@@ -52,8 +52,7 @@ pub(super) async fn choose(tx: &mut Tx, ask: &Ask) -> Result<Vec<String>, Error>
     let mut begun = BTreeMap::new();
     loop {
         let parks = &standing.parks;
-        let let_out =
-            claiming::let_out(tx, &DELIVERIES, parks, &keeper, ask, &mut emptied).await?;
+        let let_out = claiming::let_out(tx, &DELIVERIES, parks, &keeper, ask, &mut emptied).await?;
         let lines = lines(tx.db(), now, ask, &begun).await?;
         let look = judge(tx, &lines, &mut keeper, &mut admitted, &mut begun).await?;
         claiming::write(tx, &DELIVERIES, &look).await?;

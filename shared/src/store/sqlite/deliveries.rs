@@ -116,12 +116,12 @@ fn flow(tenant: &str, endpoint: EndpointId) -> String {
     format!("{tenant}\n{endpoint}")
 }
 
-/// Keeps a delivery of an event about an endpoint; it waits for no other.
+/// Keeps a delivery of one event; it waits for no other.
 pub(super) async fn make_one(
     tx: &mut Tx,
     to: EndpointId,
     tenant: &str,
-    about: EndpointId,
+    log: BuildId,
     seq: i64,
     kind: Kind,
     priority: u8,
@@ -137,7 +137,7 @@ pub(super) async fn make_one(
     )
     .bind(id.to_string())
     .bind(tenant)
-    .bind(log_of(about).to_string())
+    .bind(log.to_string())
     .bind(to.to_string())
     .bind(seq)
     .bind(kind.as_str())

@@ -7,21 +7,21 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Promise, Sqlite, Tx, deliveries, fares,
+    Promise, Sqlite, Tx, deliveries, fares, replays,
     rows::{Columns, to_json},
 };
 use crate::{
     domain::{
         attempt::Failure,
-        endpoint::{OLD_SECRETS_MAX, Settings, State},
+        endpoint::{OLD_SECRETS_MAX, Settings, State, log_of},
         event::Event,
-        id::EndpointId,
+        id::{EndpointId, ReplayId},
     },
     draw,
     job::Job,
     store::{
         At, Delivery, Endpoint, EndpointsWanted, Error, KeptSecret, NewTenantEndpoint, Page,
-        Webhooks,
+        Replay, ReplayState, ReplayWanted, Webhooks,
     },
 };
 
@@ -124,6 +124,46 @@ impl Webhooks for Sqlite {
         let done = swap(turn.tx(), id, old, new).await;
         turn.end(done).await
     }
+
+    async fn count_replay(&self, wanted: &ReplayWanted) -> Result<u64, Error> {
+        replays::count(&mut *self.look().await?, wanted).await
+    }
+
+    async fn begin_replay(
+        &self,
+        id: ReplayId,
+        wanted: &ReplayWanted,
+        by: &str,
+    ) -> Result<Replay, Error> {
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = replays::begin(turn.tx(), id, wanted, by).await;
+        turn.end(done).await
+    }
+
+    async fn replay(&self, id: ReplayId) -> Result<Replay, Error> {
+        replays::one(&mut *self.readers.acquire().await?, id).await
+    }
+
+    async fn replays(&self, tenant: &str) -> Result<Vec<Replay>, Error> {
+        replays::list(&mut *self.readers.acquire().await?, tenant).await
+    }
+
+    async fn steer_replay(&self, id: ReplayId, to: ReplayState) -> Result<Replay, Error> {
+        let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+        let done = replays::steer(turn.tx(), id, to).await;
+        turn.end(done).await
+    }
+
+    async fn go_on_replaying(&self, limit: u32) -> Result<u64, Error> {
+        let running = replays::running(&mut *self.readers.acquire().await?).await?;
+        let mut sent = 0;
+        for id in running {
+            let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
+            let done = replays::step(turn.tx(), &id, limit).await;
+            sent += turn.end(done).await?;
+        }
+        Ok(sent)
+    }
 }
 
 async fn add(tx: &mut Tx, new: &NewTenantEndpoint) -> Result<Endpoint, Error> {
@@ -205,10 +245,10 @@ async fn page(
 fn read(row: &SqliteRow) -> Result<Endpoint, Error> {
     let mut secrets = vec![KeptSecret { secret: row.text("secret")?.into(), until: None }];
     let old: Vec<(String, i64)> = row.json("old_secrets")?;
-    secrets.extend(old.into_iter().map(|(secret, until)| KeptSecret {
-        secret: secret.into(),
-        until: Some(At(until)),
-    }));
+    secrets.extend(
+        old.into_iter()
+            .map(|(secret, until)| KeptSecret { secret: secret.into(), until: Some(At(until)) }),
+    );
     Ok(Endpoint {
         id: row.word("id")?,
         tenant: row.text("of_tenant")?,
@@ -383,7 +423,7 @@ async fn test(tx: &mut Tx, id: EndpointId) -> Result<Delivery, Error> {
     let event = Event::endpoint_test(id);
     let seq = fares::keep(tx, id, &event).await?;
     let (to, tenant) = (id, endpoint.tenant);
-    let made = deliveries::make_one(tx, to, &tenant, id, seq, event.kind, 3).await?;
+    let made = deliveries::make_one(tx, to, &tenant, log_of(id), seq, event.kind, 3).await?;
     deliveries::one(tx.db(), made).await
 }
 

@@ -110,7 +110,8 @@ pub(super) async fn tell(tx: &mut Tx, about: EndpointId, event: &Event) -> Resul
             None => *seq.insert(keep(tx, about, event).await?),
         };
         let (to, tenant) = (row.word("id")?, row.text("tenant")?);
-        deliveries::make_one(tx, to, &tenant, about, seq, event.kind, NOTICE_PRIORITY).await?;
+        deliveries::make_one(tx, to, &tenant, log_of(about), seq, event.kind, NOTICE_PRIORITY)
+            .await?;
     }
     Ok(())
 }

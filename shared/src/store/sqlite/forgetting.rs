@@ -13,6 +13,21 @@ const PARTS: &[&str] = &[
       where delivery_id in (
         select id from deliveries where build_id in (select value from json_each($1)))",
     "delete from deliveries where build_id in (select value from json_each($1))",
+    // What was told about their endpoints.
+    "delete from delivery_attempts
+      where delivery_id in (
+        select id from deliveries
+         where build_id in (select 'bld_' || substr(id, 5) from endpoints
+                             where build_id in (select value from json_each($1))))",
+    "delete from deliveries
+      where build_id in (select 'bld_' || substr(id, 5) from endpoints
+                          where build_id in (select value from json_each($1)))",
+    "delete from events
+      where build_id in (select 'bld_' || substr(id, 5) from endpoints
+                          where build_id in (select value from json_each($1)))",
+    "delete from paces
+      where endpoint_id in (select id from endpoints
+                             where build_id in (select value from json_each($1)))",
     "delete from endpoints where build_id in (select value from json_each($1))",
     "delete from files where build_id in (select value from json_each($1))",
     "delete from events where build_id in (select value from json_each($1))",
@@ -60,6 +75,7 @@ pub(super) async fn forget(tx: &mut Tx, after: Duration, limit: u32) -> Result<F
             sqlx::query(part).bind(&ids).execute(tx.db()).await?;
         }
     }
+    forget_news(tx, before, limit).await?;
     let changes = sqlx::query(
         "delete from audit
           where id in (select id from audit where at < $1 order by at limit $2)",
@@ -70,6 +86,37 @@ pub(super) async fn forget(tx: &mut Tx, after: Duration, limit: u32) -> Result<F
     .await?
     .rows_affected();
     Ok(Forgotten { builds: old.len() as u64, changes })
+}
+
+/// What was told about endpoints of tenants before then, and replays that ended before.
+async fn forget_news(tx: &mut Tx, before: i64, limit: u32) -> Result<(), Error> {
+    let old: Vec<(String, String, i64)> = sqlx::query_as(
+        "select d.id, d.build_id, d.seq
+           from endpoints e
+           join deliveries d on d.build_id = 'bld_' || substr(e.id, 5)
+          where e.build_id is null and d.settled_at < $1
+          limit $2",
+    )
+    .bind(before)
+    .bind(limit)
+    .fetch_all(tx.db())
+    .await?;
+    if !old.is_empty() {
+        let old = to_json(&old)?;
+        for sql in [
+            "delete from delivery_attempts
+              where delivery_id in (select value ->> 0 from json_each($1))",
+            "delete from deliveries where id in (select value ->> 0 from json_each($1))",
+            "delete from events
+              where (build_id, seq) in (select value ->> 1, value ->> 2 from json_each($1))
+                and not exists (select 1 from deliveries d
+                                 where d.build_id = events.build_id and d.seq = events.seq)",
+        ] {
+            sqlx::query(sql).bind(&old).execute(tx.db()).await?;
+        }
+    }
+    sqlx::query("delete from replays where settled_at < $1").bind(before).execute(tx.db()).await?;
+    Ok(())
 }
 
 pub(super) async fn forget_idle(tx: &mut Tx, limit: u32) -> Result<u64, Error> {

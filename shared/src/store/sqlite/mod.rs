@@ -26,6 +26,7 @@ mod sent;
 mod choosing;
 mod fares;
 mod endpoints;
+mod replays;
 mod claiming;
 mod gates;
 mod ranks;

@@ -239,7 +239,7 @@ fn bind_build_filter<'q>(query: Query<'q>, filter: &'q BuildFilter) -> Result<Qu
         .bind(filter.priority))
 }
 
-const DELIVERY_FILTER: &str = "d.tenant = $1
+pub(super) const DELIVERY_FILTER: &str = "d.tenant = $1
     and ($2 is null or d.state in (select value from json_each($2)))
     and ($3 is null or d.build_id = $3)
     and ($4 is null or d.failure ->> 'code' = $4)
@@ -249,7 +249,7 @@ const DELIVERY_FILTER: &str = "d.tenant = $1
     and ($8 is null or d.kind = $8)
     and ($9 is null or d.endpoint_id = $9)";
 
-fn bind_delivery_filter<'q>(
+pub(super) fn bind_delivery_filter<'q>(
     query: Query<'q>,
     filter: &'q DeliveryFilter,
 ) -> Result<Query<'q>, Error> {
