@@ -12,13 +12,15 @@ alter table endpoints
   add column ordered       boolean not null default true,
   add column description   text not null default '',
   add column state         text not null default 'enabled'
-               check (state in ('enabled', 'disabled', 'auto_disabled', 'removed')),
+               check (state in ('enabled', 'disabled', 'auto_disabled')),
   add column reason        text,
   -- Null is the health of one that nobody knows yet.
   add column health        json,
   add column health_at     timestamptz,
   add column held_until    timestamptz,
-  add column failing_since timestamptz,
+  -- Since when nothing has arrived.
+  add column failing_at    timestamptz,
+  add column removed_at    timestamptz,
   add column updated_at    timestamptz not null default clock_timestamp(),
   add check ((build_id is null) = (tenant is not null));
 
@@ -28,7 +30,7 @@ create index endpoints_by_tenant on endpoints (tenant, id desc) where build_id i
 create table old_secrets (
   endpoint_id text not null references endpoints on delete cascade,
   secret      text not null,
-  until       timestamptz not null,
+  live_until  timestamptz not null,
   primary key (endpoint_id, secret)
 );
 
@@ -70,9 +72,6 @@ create index deliveries_open on deliveries (endpoint_id, build_id, seq)
 drop index deliveries_claimable;
 create index deliveries_claimable on deliveries (endpoint_id, rank, id)
   where state = 'pending' and parked_on is null;
-
--- Where the last claim stopped looking that did not look at all endpoints.
-alter table lanes add column looked_at text not null default '';
 
 -- Deliveries that are sent once more, or for the first time, by what they have in common.
 create table replays (

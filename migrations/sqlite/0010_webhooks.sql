@@ -18,13 +18,14 @@ create table new_endpoints (
   ordered       integer not null default 1,
   description   text not null default '',
   state         text not null default 'enabled'
-                  check (state in ('enabled', 'disabled', 'auto_disabled', 'removed')),
+                  check (state in ('enabled', 'disabled', 'auto_disabled')),
   reason        text,
   health        text,
   health_at     integer,
   held_until    integer,
   -- Since when nothing has arrived.
   failing_at    integer,
+  removed_at    integer,
   created_at    integer not null default (cast(unixepoch('subsec') * 1000 as integer)),
   updated_at    integer not null default (cast(unixepoch('subsec') * 1000 as integer)),
   check ((build_id is null) = (tenant is not null))
@@ -67,6 +68,8 @@ create table new_deliveries (
   parked_on    text,
   -- Whether it waits for those before it.
   ordered      integer not null default 1,
+  -- When its newest attempt was begun.
+  begun_at     integer,
   -- An event is told to an endpoint once.
   unique (endpoint_id, build_id, seq),
   check ((state in ('delivered', 'exhausted')) = (settled_at is not null)),
@@ -142,11 +145,6 @@ create table paces (
   endpoint_id text not null primary key,
   tokens      real not null,
   at          integer not null
-) strict;
-
--- Numbers of what is told about endpoints.
-create table endpoint_events (
-  seq integer primary key autoincrement
 ) strict;
 
 create table replays (

@@ -11,8 +11,9 @@ use std::{
 
 use buildfleet::{
     config::KNOBS,
-    domain::{attempt, brief, build, delivery, dependency, limit, plan, task},
+    domain::{attempt, brief, build, delivery, dependency, endpoint, limit, plan, task},
     job::Lane,
+    store::ReplayState,
 };
 
 /// Files longer than this want to be split by their nouns.
@@ -278,12 +279,28 @@ impl Schema {
         for altered in text.split("alter table ").skip(1) {
             let statement = altered.split(';').next().unwrap();
             let table = statement.split_whitespace().next().unwrap();
+            if let Some((_, name)) = statement.split_once(" rename to ") {
+                self.rename(table, name.trim());
+            }
             for added in statement.split("add column ").skip(1) {
                 let name = added.split_whitespace().next().unwrap();
                 self.columns.insert(format!("{table}.{name}"));
             }
             self.add_words(table, statement);
         }
+    }
+
+    /// SQLite makes a table anew under another name where a column has to change.
+    fn rename(&mut self, from: &str, to: &str) {
+        let renamed = |name: &str| {
+            name.strip_prefix(from)
+                .filter(|rest| rest.starts_with('.'))
+                .map(|rest| to.to_owned() + rest)
+        };
+        let columns = std::mem::take(&mut self.columns).into_iter();
+        self.columns = columns.map(|name| renamed(&name).unwrap_or(name)).collect();
+        let words = std::mem::take(&mut self.words).into_iter();
+        self.words = words.map(|(name, words)| (renamed(&name).unwrap_or(name), words)).collect();
     }
 
     /// The words of each CHECK that only lists them.
@@ -333,6 +350,8 @@ fn the_tables_allow_exactly_the_words_of_the_domain() {
         "task_attempts.state": attempt::State,
         "deliveries.state": delivery::State,
         "delivery_attempts.state": attempt::State,
+        "endpoints.state": endpoint::State,
+        "replays.state": ReplayState,
         "dependencies.on_loss": dependency::OnLoss,
         "workers.lane": Lane,
         "lanes.lane": Lane,

@@ -306,11 +306,11 @@ pub trait Store: Operating + Upkeep + Webhooks + Send + Sync + 'static {
     /// endpoint, an earlier delivery of the same build must be final. Raises the attempt numbers.
     async fn claim_deliveries(&self, ask: &Ask) -> Result<Vec<DeliveryClaim>, Error>;
 
-    /// Settles an attempt at a delivery; what follows a failure is decided by the endpoint's profile
-    /// and `policy`, and what follows for the endpoint by its health. When the delivery becomes
-    /// final, it is the turn of the next one of its build and endpoint. An endpoint of a tenant that
-    /// fails, is disabled or recovers by it is told of to the tenant's endpoints that want to hear
-    /// it, and so is a delivery that is given up.
+    /// Settles an attempt at a delivery; what follows a failure is decided by the endpoint's
+    /// profile and `policy`, and what follows for the endpoint by its health. When the delivery
+    /// becomes final, it is the turn of the next one of its build and endpoint. If an endpoint of a
+    /// tenant fails, is disabled or recovers by it, the tenant's endpoints that want to hear it are
+    /// told, and so they are of a delivery that is given up.
     async fn settle_delivery(
         &self,
         fence: Fence,

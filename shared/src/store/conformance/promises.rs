@@ -45,7 +45,8 @@ macro_rules! store_conformance {
                 owners_are_warned_before_an_endpoint_is_disabled,
                 what_is_given_up_is_told_to_those_who_want_to_hear_it,
                 the_log_of_attempts_has_what_was_seen,
-                answers_that_come_at_once_are_all_written,
+                answers_that_come_at_once_are_all_written;
+            recovering:
                 a_replay_sends_all_that_it_meets_again,
                 a_replay_can_be_paused_and_cancelled,
                 a_recovery_sends_what_was_never_heard_of_too,

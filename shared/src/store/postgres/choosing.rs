@@ -1,11 +1,14 @@
 //! Which deliveries are claimed next: each endpoint has a line of its own in its lane.
 //!
-//! A claim goes from endpoint to endpoint by the index of what is claimable, asks the rules how much
-//! room each has, and takes what is next by rank out of those lines. So an endpoint that is full,
-//! held or disabled costs a look and no more, however much waits for it, and nothing of what waits
-//! is touched.
+//! A claim goes from endpoint to endpoint by the index of what is claimable, asks the rules how
+//! much room each has, and takes what is next by rank out of those lines. So an endpoint that is
+//! full, held or disabled costs a look and no more, however much waits for it, and nothing of what
+//! waits is touched.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use serde::Deserialize;
 use sqlx::{PgConnection, Row, postgres::PgRow};
@@ -27,10 +30,28 @@ use crate::domain::{
 /// Endpoints that one claim looks at; the next claim goes on with those behind.
 const ENDPOINTS_MOST: usize = 512;
 
+/// Where the last claim of this process stopped looking that did not look at all endpoints.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Looked(Arc<Mutex<String>>);
+
+impl Looked {
+    fn at(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn goes_on(&self, from: &str) {
+        from.clone_into(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
 /// Claims what is next in the lane.
-pub(super) async fn claim(pool: &PgPool, ask: &Ask) -> Result<Claimed<DeliveryClaim>, Error> {
+pub(super) async fn claim(
+    pool: &PgPool,
+    looked: &Looked,
+    ask: &Ask,
+) -> Result<Claimed<DeliveryClaim>, Error> {
     let mut tx = pool.begin().await?;
-    let chosen = choose(&mut tx, ask).await?;
+    let chosen = choose(&mut tx, looked, ask).await?;
     if chosen.ids.is_empty() {
         tx.commit().await?;
         return Ok(Claimed::nothing(None));
@@ -104,7 +125,7 @@ struct Chosen {
 }
 
 /// Decides what a holder gets, and parks what a limit or a pause keeps from it.
-async fn choose(conn: &mut PgConnection, ask: &Ask) -> Result<Chosen, Error> {
+async fn choose(conn: &mut PgConnection, looked: &Looked, ask: &Ask) -> Result<Chosen, Error> {
     let mut chosen = Chosen::default();
     if ask.room == 0 {
         return Ok(chosen);
@@ -115,7 +136,7 @@ async fn choose(conn: &mut PgConnection, ask: &Ask) -> Result<Chosen, Error> {
         .fetch_one(&mut *conn)
         .await?;
     chosen.virtual_time = virtual_time;
-    let Ground { rules, any_due, flying, looked_at } = ground(conn, ask.holder).await?;
+    let Ground { rules, any_due, flying } = ground(conn, ask.holder).await?;
     if rules.paused.contains(&Gate::Lane(Lane::Deliveries)) {
         return Ok(chosen);
     }
@@ -145,7 +166,8 @@ async fn choose(conn: &mut PgConnection, ask: &Ask) -> Result<Chosen, Error> {
         ask.room,
         ask.slots,
     );
-    let mut lines = Lines::read(conn, &flying, &looked_at, ask).await?;
+    let mut lines = Lines::read(conn, &flying, &looked.at(), ask).await?;
+    looked.goes_on(&lines.until);
     let mut parks: BTreeSet<Gate> = rules.parks.iter().cloned().collect();
     for _ in 0..claiming::ROUNDS_MOST {
         let let_out =
@@ -172,7 +194,6 @@ struct Ground {
     rules: Rules,
     any_due: bool,
     flying: Vec<Flying>,
-    looked_at: String,
 }
 
 /// Deliveries on their way, as many of a sort as there are.
@@ -207,7 +228,6 @@ async fn ground(conn: &mut PgConnection, holder: HolderId) -> Result<Ground, Err
         rules: limits::read_rules(&row, Lane::Deliveries)?,
         any_due: row.try_get("any_due")?,
         flying: row.json("flying")?,
-        looked_at: row.try_get("looked_at")?,
     })
 }
 
@@ -216,8 +236,9 @@ struct Lines {
     /// How each stands, and how much more may be begun.
     at: BTreeMap<String, (Standing, u32)>,
     begun: BTreeMap<String, u32>,
-    /// Where the look went on.
+    /// Where the look went on, and where it stopped; nowhere if it saw all.
     from: String,
+    until: String,
 }
 
 impl Lines {
@@ -235,12 +256,6 @@ impl Lines {
             standings.extend(active(conn, "", most).await?);
         }
         let last = standings.keys().next_back().filter(|_| is_long).cloned().unwrap_or_default();
-        if last != from {
-            sqlx::query("update lanes set looked_at = $1 where lane = 'deliveries'")
-                .bind(&last)
-                .execute(conn)
-                .await?;
-        }
         let mut busy: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
         for one in flying {
             let (all, own) = busy.entry(&one.endpoint_id).or_default();
@@ -261,7 +276,7 @@ impl Lines {
                 (id, (standing, room))
             })
             .collect();
-        Ok(Self { at, begun: BTreeMap::new(), from: from.to_owned() })
+        Ok(Self { at, begun: BTreeMap::new(), from: from.to_owned(), until: last })
     }
 
     /// The same with the endpoints for which something was let out since.
@@ -327,7 +342,7 @@ fn read_standing(row: &PgRow) -> Result<Standing, Error> {
     };
     let tokens: Option<f64> = row.try_get("tokens")?;
     Ok(Standing {
-        state: endpoints::state_of(row)?,
+        state: row.word("state")?,
         concurrency: endpoints::count_if(row, "concurrency")?,
         rate: row.json_if("rate")?,
         health: row.json_if("health")?.unwrap_or_default(),

@@ -174,14 +174,14 @@ async fn add(pool: &PgPool, new: &NewTenantEndpoint) -> Result<Endpoint, Error> 
 /// What every reading of endpoints begins with.
 const VIEW: &str = "select e.*, coalesce(e.tenant, b.tenant) as of_tenant,
        array(select o.secret from old_secrets o
-              where o.endpoint_id = e.id and clock_timestamp() < o.until
-              order by o.until desc) as old_secrets,
-       array(select o.until from old_secrets o
-              where o.endpoint_id = e.id and clock_timestamp() < o.until
-              order by o.until desc) as old_until
+              where o.endpoint_id = e.id and clock_timestamp() < o.live_until
+              order by o.live_until desc) as old_secrets,
+       array(select o.live_until from old_secrets o
+              where o.endpoint_id = e.id and clock_timestamp() < o.live_until
+              order by o.live_until desc) as old_until
   from endpoints e
   left join builds b on b.id = e.build_id
- where e.state <> 'removed'";
+ where e.removed_at is null";
 
 async fn view(conn: &mut PgConnection, id: EndpointId) -> Result<Endpoint, Error> {
     let row = sqlx::query(AssertSqlSafe(format!("{VIEW} and e.id = $1")))
@@ -235,23 +235,15 @@ fn read(row: &PgRow) -> Result<Endpoint, Error> {
             ordered: row.try_get("ordered")?,
             description: row.try_get("description")?,
         },
-        state: state_of(row)?,
+        state: row.word("state")?,
         reason: row.try_get("reason")?,
         secrets,
         health: row.json_if("health")?.unwrap_or_default(),
         held_until: row.try_get("held_until")?,
-        failing_since: row.try_get("failing_since")?,
+        failing_since: row.try_get("failing_at")?,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
     })
-}
-
-/// One that was removed is told nothing, like one that is disabled.
-pub(super) fn state_of(row: &PgRow) -> Result<State, Error> {
-    match row.try_get::<&str, _>("state")? {
-        "removed" => Ok(State::Disabled),
-        word => word.parse().map_err(Error::unavailable),
-    }
 }
 
 pub(super) fn count_if(row: &PgRow, column: &str) -> Result<Option<u32>, Error> {
@@ -265,10 +257,10 @@ async fn change(pool: &PgPool, id: EndpointId, settings: &Settings) -> Result<En
         "update endpoints
             set health = case when url = $2 then health end,
                 held_until = case when url = $2 then held_until end,
-                failing_since = case when url = $2 then failing_since end,
+                failing_at = case when url = $2 then failing_at end,
                 url = $2, events = $3::json, headers = $4::json, rate = $5::json, concurrency = $6,
                 retry = $7::json, ordered = $8, description = $9, updated_at = clock_timestamp()
-          where id = $1 and state <> 'removed'",
+          where id = $1 and removed_at is null",
     )
     .bind(id.to_string())
     .bind(&settings.url)
@@ -294,7 +286,9 @@ async fn remove(pool: &PgPool, id: EndpointId) -> Result<(), Error> {
     }
     // Nothing is made for it from here on, and what is on its way settles as it does.
     sqlx::query(
-        "update endpoints set state = 'removed', updated_at = clock_timestamp() where id = $1",
+        "update endpoints
+            set state = 'disabled', removed_at = clock_timestamp(), updated_at = clock_timestamp()
+          where id = $1",
     )
     .bind(id.to_string())
     .execute(&mut *tx)
@@ -323,7 +317,7 @@ async fn rotate(
 ) -> Result<Endpoint, Error> {
     let mut tx = pool.begin().await?;
     let old: Option<String> = sqlx::query_scalar(
-        "select secret from endpoints where id = $1 and state <> 'removed' for no key update",
+        "select secret from endpoints where id = $1 and removed_at is null for no key update",
     )
     .bind(id.to_string())
     .fetch_optional(&mut *tx)
@@ -336,9 +330,9 @@ async fn rotate(
         .await?;
     if !grace.is_zero() && old != secret.expose_secret() {
         sqlx::query(
-            "insert into old_secrets (endpoint_id, secret, until)
+            "insert into old_secrets (endpoint_id, secret, live_until)
              values ($1, $2, clock_timestamp() + make_interval(secs => $3))
-             on conflict (endpoint_id, secret) do update set until = excluded.until",
+             on conflict (endpoint_id, secret) do update set live_until = excluded.live_until",
         )
         .bind(id.to_string())
         .bind(old)
@@ -350,10 +344,11 @@ async fn rotate(
     sqlx::query(
         "delete from old_secrets
           where endpoint_id = $1
-            and (until <= clock_timestamp()
+            and (live_until <= clock_timestamp()
                  or secret = $3
                  or secret not in (
-                   select secret from old_secrets where endpoint_id = $1 order by until desc limit $2
+                   select secret from old_secrets
+                    where endpoint_id = $1 order by live_until desc limit $2
                  ))",
     )
     .bind(id.to_string())
@@ -370,9 +365,9 @@ async fn enable(pool: &PgPool, id: EndpointId) -> Result<Endpoint, Error> {
     let mut tx = pool.begin().await?;
     sqlx::query(
         "update endpoints
-            set state = $2, reason = null, health = null, held_until = null, failing_since = null,
+            set state = $2, reason = null, health = null, held_until = null, failing_at = null,
                 updated_at = clock_timestamp()
-          where id = $1 and state <> 'removed'",
+          where id = $1 and removed_at is null",
     )
     .bind(id.to_string())
     .bind(State::Enabled.as_str())
@@ -388,7 +383,7 @@ async fn disable(pool: &PgPool, id: EndpointId, reason: &str) -> Result<Endpoint
     sqlx::query(
         "update endpoints
             set state = $2, reason = $3, updated_at = clock_timestamp()
-          where id = $1 and state <> 'removed'",
+          where id = $1 and removed_at is null",
     )
     .bind(id.to_string())
     .bind(State::Disabled.as_str())

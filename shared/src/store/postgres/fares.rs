@@ -92,7 +92,7 @@ pub(super) async fn take_in(
     let rows = sqlx::query(
         "select id, build_id, url, rate, health, state,
                 extract(epoch from clock_timestamp() - health_at)::float8 as health_secs,
-                extract(epoch from clock_timestamp() - failing_since)::float8 as failing_secs
+                extract(epoch from clock_timestamp() - failing_at)::float8 as failing_secs
            from endpoints
           where id = any($1)
           order by id
@@ -142,7 +142,7 @@ impl Written {
             rate: rate.map(|rate| f64::from(rate.count) / rate.per.as_secs_f64().max(1e-3)),
         };
         let is_of_build = row.try_get::<Option<&str>, _>("build_id")?.is_some();
-        let was_enabled = endpoints::state_of(row)? == State::Enabled;
+        let was_enabled = row.word::<State>("state")? == State::Enabled;
         let (mut held, mut disabled, mut failing) = (None, None, ages.failing.is_some());
         for fare in fares {
             let turn = health.take_in(fare.seen(), ages);
@@ -178,8 +178,8 @@ impl Written {
                     health_at = clock_timestamp(),
                     held_until = coalesce(
                       clock_timestamp() + make_interval(secs => u.held_secs), e.held_until),
-                    failing_since = case
-                      when u.failing then coalesce(e.failing_since, clock_timestamp())
+                    failing_at = case
+                      when u.failing then coalesce(e.failing_at, clock_timestamp())
                     end,
                     state = case when u.disabled is null then e.state else $6 end,
                     reason = coalesce(u.disabled, e.reason)

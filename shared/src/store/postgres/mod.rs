@@ -50,7 +50,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::PgPool;
 
-use self::{claiming::Claimed, desk::Desk, post::Post, queueing::Flows, settling::Ended};
+use self::{
+    choosing::Looked, claiming::Claimed, desk::Desk, post::Post, queueing::Flows, settling::Ended,
+};
 use super::*;
 
 /// A pool of connections to one database.
@@ -59,6 +61,7 @@ pub struct Postgres {
     db: Db,
     desk: Desk,
     post: Post,
+    looked: Looked,
 }
 
 /// What verbs need; cheap to clone.
@@ -74,7 +77,8 @@ impl Postgres {
     pub async fn open(url: &str) -> Result<Self, OpenError> {
         let (pool, flows) = connecting::open(url).await?;
         let db = Db { pool, flows, bell: Bell::default() };
-        Ok(Self { desk: Desk::open(db.clone()), post: Post::open(db.clone()), db })
+        let (desk, post) = (Desk::open(db.clone()), Post::open(db.clone()));
+        Ok(Self { db, desk, post, looked: Looked::default() })
     }
 
     /// Claims and rings for what came of it. Waits for whoever is in the way of everything.
@@ -326,7 +330,7 @@ impl Store for Postgres {
     }
 
     async fn claim_deliveries(&self, ask: &Ask) -> Result<Vec<DeliveryClaim>, Error> {
-        self.claim(|| choosing::claim(&self.db.pool, ask)).await
+        self.claim(|| choosing::claim(&self.db.pool, &self.looked, ask)).await
     }
 
     async fn settle_delivery(

@@ -1,5 +1,5 @@
-//! Where settlements of deliveries gather: while one commit is on its way, the next fills up, as for
-//! tasks at `desk.rs`.
+//! Where settlements of deliveries gather: while one commit is on its way, the next fills up, as
+//! for tasks at `desk.rs`.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Deliveries that are sent again together: step by step, so that no number of them is too many.
 //!
-//! First goes what was sent and is final, in the order in which it was made; then, if that was asked
-//! for, what its endpoint never heard of. How far it is stands in its row, in the commit that got it
-//! there.
+//! First goes what was sent and is final, in the order in which it was made; then, if that was
+//! asked for, what its endpoint never heard of. How far it is stands in its row, in the commit that
+//! got it there.
 
 use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 
@@ -26,7 +26,8 @@ const ROUND_MOST: i64 = 16;
 
 /// Final, and made before the replay.
 const FINAL: &str = "d.settled_at is not null
-    and d.created_at < coalesce((select created_at from replays where id = $10), clock_timestamp())";
+    and d.created_at
+      < coalesce((select created_at from replays where id = $10), clock_timestamp())";
 
 /// Events of the tenant that its endpoint wants and never heard of; see `Missing`.
 const MISSING: &str = "from builds b
@@ -79,7 +80,7 @@ impl Missing {
             return Ok(None);
         };
         let row = sqlx::query(
-            "select events from endpoints where id = $1 and tenant = $2 and state <> 'removed'",
+            "select events from endpoints where id = $1 and tenant = $2 and removed_at is null",
         )
         .bind(endpoint.to_string())
         .bind(&wanted.filter.tenant)

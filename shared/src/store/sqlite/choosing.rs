@@ -13,7 +13,7 @@ use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use super::{
     Tx,
     claiming::{self, Candidate, DELIVERIES, Look},
-    endpoints, gates,
+    gates,
     rows::{Columns, to_json},
 };
 use crate::{
@@ -25,8 +25,8 @@ use crate::{
     store::{Ask, Error},
 };
 
-/// Ids of the deliveries that a holder may take now, in order of rank; what a limit or a pause keeps
-/// from it is parked.
+/// Ids of the deliveries that a holder may take now, in order of rank; what a limit or a pause
+/// keeps from it is parked.
 pub(super) async fn choose(tx: &mut Tx, ask: &Ask) -> Result<Vec<String>, Error> {
     let now = tx.now;
     let standing = gates::Standing::read(tx, Lane::Deliveries).await?;
@@ -134,7 +134,7 @@ fn read_standing(row: &SqliteRow, now: i64) -> Result<Standing, Error> {
     let since: Option<i64> = row.try_get("at")?;
     let age = since.map(|at| millis(now.saturating_sub(at)));
     Ok(Standing {
-        state: endpoints::state_of(row)?,
+        state: row.word("state")?,
         concurrency: row.try_get("concurrency")?,
         rate: row.json_if_any("rate")?,
         health: row.json_if_any("health")?.unwrap_or_default(),

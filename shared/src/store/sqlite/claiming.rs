@@ -203,8 +203,8 @@ pub(super) struct Look {
     pub over: bool,
 }
 
-/// Ids of the builds or tasks that a holder may take now, in order of rank; what it cannot is parked.
-/// For deliveries, see `choosing.rs`.
+/// Ids of the builds or tasks that a holder may take now, in order of rank; what it cannot is
+/// parked. For deliveries, see `choosing.rs`.
 pub(super) async fn admit(
     tx: &mut Tx,
     statements: &Statements,

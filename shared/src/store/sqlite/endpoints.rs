@@ -9,6 +9,7 @@ use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use super::{
     Promise, Sqlite, Tx, deliveries, fares, replays,
     rows::{Columns, to_json},
+    telling,
 };
 use crate::{
     domain::{
@@ -96,7 +97,8 @@ impl Webhooks for Sqlite {
                     (select json_group_array(secret)
                        from (select e.secret
                               union all
-                             select secret from old_secrets o where o.endpoint_id = e.id)) as secrets
+                             select secret from old_secrets o
+                              where o.endpoint_id = e.id)) as secrets
                from endpoints e
               where coalesce($1, '') < id
               order by id
@@ -203,7 +205,7 @@ macro_rules! select_endpoints {
                               order by live_until desc)) as old_secrets
                from endpoints e
                left join builds b on b.id = e.build_id
-              where e.state <> 'removed' and ",
+              where e.removed_at is null and ",
             $rest
         )
     };
@@ -263,7 +265,7 @@ fn read(row: &SqliteRow) -> Result<Endpoint, Error> {
             ordered: row.try_get("ordered")?,
             description: row.text("description")?,
         },
-        state: state_of(row)?,
+        state: row.word("state")?,
         reason: row.try_get("reason")?,
         secrets,
         health: row.json_if_any("health")?.unwrap_or_default(),
@@ -272,14 +274,6 @@ fn read(row: &SqliteRow) -> Result<Endpoint, Error> {
         created_at: row.at("created_at")?,
         updated_at: row.at("updated_at")?,
     })
-}
-
-/// One that was removed is told nothing, like one that is disabled.
-pub(super) fn state_of(row: &SqliteRow) -> Result<State, sqlx::Error> {
-    match row.try_get::<&str, _>("state")? {
-        "removed" => Ok(State::Disabled),
-        _ => row.word("state"),
-    }
 }
 
 async fn change(tx: &mut Tx, id: EndpointId, settings: &Settings) -> Result<Endpoint, Error> {
@@ -291,7 +285,7 @@ async fn change(tx: &mut Tx, id: EndpointId, settings: &Settings) -> Result<Endp
                 failing_at = iif(url = $2, failing_at, null),
                 url = $2, events = $3, headers = $4, rate = $5, concurrency = $6, retry = $7,
                 ordered = $8, description = $9, updated_at = $10
-          where id = $1 and state <> 'removed'",
+          where id = $1 and removed_at is null",
     )
     .bind(id.to_string())
     .bind(&settings.url)
@@ -320,11 +314,13 @@ async fn remove(tx: &mut Tx, id: EndpointId) -> Result<(), Error> {
         let reason = "it is the target of a build, and goes with it";
         return Err(Error::conflict("endpoint_of_build", reason));
     }
-    sqlx::query("update endpoints set state = 'removed', updated_at = $2 where id = $1")
-        .bind(id.to_string())
-        .bind(now)
-        .execute(tx.db())
-        .await?;
+    sqlx::query(
+        "update endpoints set state = 'disabled', removed_at = $2, updated_at = $2 where id = $1",
+    )
+    .bind(id.to_string())
+    .bind(now)
+    .execute(tx.db())
+    .await?;
     let failure = Failure::permanent("endpoint_removed", "the endpoint was removed");
     sqlx::query(
         "update deliveries
@@ -389,7 +385,7 @@ async fn enable(tx: &mut Tx, id: EndpointId) -> Result<Endpoint, Error> {
         "update endpoints
             set state = $2, reason = null, health = null, held_until = null, failing_at = null,
                 updated_at = $3
-          where id = $1 and state <> 'removed'",
+          where id = $1 and removed_at is null",
     )
     .bind(id.to_string())
     .bind(State::Enabled.as_str())
@@ -404,7 +400,7 @@ async fn disable(tx: &mut Tx, id: EndpointId, reason: &str) -> Result<Endpoint, 
     let now = tx.now;
     sqlx::query(
         "update endpoints set state = $2, reason = $3, updated_at = $4
-          where id = $1 and state <> 'removed'",
+          where id = $1 and removed_at is null",
     )
     .bind(id.to_string())
     .bind(State::Disabled.as_str())
@@ -423,7 +419,7 @@ async fn test(tx: &mut Tx, id: EndpointId) -> Result<Delivery, Error> {
     let event = Event::endpoint_test(id);
     let seq = fares::keep(tx, id, &event).await?;
     let (to, tenant) = (id, endpoint.tenant);
-    let made = deliveries::make_one(tx, to, &tenant, log_of(id), seq, event.kind, 3).await?;
+    let made = telling::make_one(tx, to, &tenant, log_of(id), seq, event.kind, 3).await?;
     deliveries::one(tx.db(), made).await
 }
 

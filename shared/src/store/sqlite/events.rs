@@ -4,8 +4,9 @@ use serde_json::json;
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Tx, builds, deliveries,
+    Tx, builds,
     rows::{Columns, to_json},
+    telling,
 };
 use crate::{
     domain::{
@@ -54,7 +55,7 @@ pub(super) async fn append(tx: &mut Tx, build: BuildId, events: &[Event]) -> Res
 
     let tenant = row.text("tenant")?;
     let priority = sqlx::Row::try_get(&row, "priority")?;
-    deliveries::announce(tx, build, &tenant, priority, &told).await
+    telling::announce(tx, build, &tenant, priority, &told).await
 }
 
 pub(super) async fn after(

@@ -5,9 +5,10 @@ use std::time::Duration;
 use sqlx::Row as _;
 
 use super::{
-    Tx, deliveries, endpoints,
+    Tx,
     rows::{Columns, to_json},
     sent::Sent,
+    telling,
 };
 use crate::{
     domain::{
@@ -54,7 +55,7 @@ pub(super) async fn take_in(tx: &mut Tx, id: EndpointId, sent: &Sent) -> Result<
     if before.is_at_rest() && health.is_at_rest() && turn.held_for.is_none() {
         return Ok(());
     }
-    let is_enabled = endpoints::state_of(&row)? == State::Enabled;
+    let is_enabled = row.word::<State>("state")? == State::Enabled;
     let disabled = turn.disabled.filter(|_| is_enabled);
     sqlx::query(
         "update endpoints
@@ -110,25 +111,24 @@ pub(super) async fn tell(tx: &mut Tx, about: EndpointId, event: &Event) -> Resul
             None => *seq.insert(keep(tx, about, event).await?),
         };
         let (to, tenant) = (row.word("id")?, row.text("tenant")?);
-        deliveries::make_one(tx, to, &tenant, log_of(about), seq, event.kind, NOTICE_PRIORITY)
-            .await?;
+        telling::make_one(tx, to, &tenant, log_of(about), seq, event.kind, NOTICE_PRIORITY).await?;
     }
     Ok(())
 }
 
-/// Writes an event about an endpoint to its log; answers with the number it has there. There may be
-/// gaps.
+/// Writes an event about an endpoint to its log; answers with the number it has there.
 pub(super) async fn keep(tx: &mut Tx, about: EndpointId, event: &Event) -> Result<i64, Error> {
     let now = tx.now;
-    let seq = sqlx::query("insert into endpoint_events default values")
-        .execute(tx.db())
-        .await?
-        .last_insert_rowid();
-    sqlx::query("delete from endpoint_events where seq < $1").bind(seq).execute(tx.db()).await?;
+    let log = log_of(about).to_string();
+    let seq: i64 =
+        sqlx::query_scalar("select coalesce(max(seq), 0) + 1 from events where build_id = $1")
+            .bind(&log)
+            .fetch_one(tx.db())
+            .await?;
     sqlx::query(
         "insert into events (build_id, seq, id, kind, at, data) values ($1, $2, $3, $4, $5, $6)",
     )
-    .bind(log_of(about).to_string())
+    .bind(log)
     .bind(seq)
     .bind(draw::id::<EventId>().to_string())
     .bind(event.kind.as_str())

@@ -6,7 +6,7 @@ use serde_json::json;
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Tx, deliveries, planning,
+    Tx, answering, planning,
     rows::{Columns, to_json},
     sent::Sent,
     settling,
@@ -74,7 +74,7 @@ pub(super) async fn extend(
 pub(super) async fn give_back(tx: &mut Tx, fence: Fence) -> Result<(), Error> {
     match fence.job {
         Job::Plan(id) => planning::give_back(tx, id, fence.attempt).await,
-        Job::Delivery(id) => deliveries::give_back(tx, id, fence.attempt).await,
+        Job::Delivery(id) => answering::give_back(tx, id, fence.attempt).await,
         Job::Task(id) => {
             // Nothing is judged, so neither policy nor jitter has a say.
             let (policy, jitter) = (&Policy::WORK, Jitter::NONE);
@@ -153,7 +153,7 @@ pub(super) async fn settle_lost(
             settling::settle(tx, id, fence.attempt, lost, policy, jitter).await
         }
         Job::Delivery(id) => {
-            deliveries::settle(tx, id, fence.attempt, &Sent::lost(), policy, jitter).await
+            answering::settle(tx, id, fence.attempt, &Sent::lost(), policy, jitter).await
         }
     }
 }

@@ -23,6 +23,8 @@ mod events;
 mod files;
 mod deliveries;
 mod sent;
+mod telling;
+mod answering;
 mod choosing;
 mod fares;
 mod endpoints;
@@ -382,7 +384,7 @@ impl Store for Sqlite {
         let mut turn = self.writer.turn(Promise::OutlivesProcess).await?;
         let sent = result.into();
         let done =
-            deliveries::settle(turn.tx(), delivery, fence.attempt, &sent, policy, jitter).await;
+            answering::settle(turn.tx(), delivery, fence.attempt, &sent, policy, jitter).await;
         turn.end(done).await
     }
 

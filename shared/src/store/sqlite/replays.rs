@@ -1,15 +1,16 @@
 //! Deliveries that are sent again together: step by step, so that no number of them is too many.
 //!
-//! First goes what was sent and is final, in the order in which it was made; then, if that was asked
-//! for, what its endpoint never heard of. How far it is stands in its row, in the commit that got it
-//! there.
+//! First goes what was sent and is final, in the order in which it was made; then, if that was
+//! asked for, what its endpoint never heard of. How far it is stands in its row, in the commit that
+//! got it there.
 
 use sqlx::{AssertSqlSafe, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Tx, deliveries, gates,
+    Tx, gates,
     operating::{DELIVERY_FILTER, bind_delivery_filter},
     rows::{Columns, to_json},
+    telling,
 };
 use crate::{
     domain::{
@@ -76,7 +77,7 @@ impl Missing {
             return Ok(None);
         };
         let row = sqlx::query(
-            "select events from endpoints where id = $1 and tenant = $2 and state <> 'removed'",
+            "select events from endpoints where id = $1 and tenant = $2 and removed_at is null",
         )
         .bind(endpoint.to_string())
         .bind(&wanted.filter.tenant)
@@ -276,7 +277,7 @@ async fn send_again(
         .await?;
     let mut last = None;
     for row in &rows {
-        deliveries::send_again(tx, row.word("id")?).await?;
+        telling::send_again(tx, row.word("id")?).await?;
         last = Some(row.text("id")?);
     }
     let place = match (last, wanted.missing) {
@@ -299,7 +300,7 @@ async fn send_missing(
     for (build, seq, kind) in &events {
         let (to, tenant) = (missing.endpoint, missing.tenant.as_str());
         // What comes late comes in no order.
-        deliveries::make_one(tx, to, tenant, *build, *seq, *kind, 3).await?;
+        telling::make_one(tx, to, tenant, *build, *seq, *kind, 3).await?;
     }
     Ok((events.len() as u64, place))
 }

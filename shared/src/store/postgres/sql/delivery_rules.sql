@@ -14,5 +14,4 @@ select (select coalesce(json_agg(l order by l.name), '[]')
               from deliveries
              where state = 'in_progress'
              group by tenant, kind, endpoint_id
-          ) f) as flying,
-       (select looked_at from lanes where lane = 'deliveries') as looked_at
+          ) f) as flying
