@@ -1,0 +1,114 @@
+//! How fast the record gives deliveries out and takes answers back: what the dispatcher can do at
+//! most, without a request being made. `deliveries COUNT SLOTS...`
+
+use std::{
+    process::{Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use benches::servers;
+use buildfleet::{
+    domain::{
+        endpoint::Settings,
+        id::EndpointId,
+        limit::{By, Limit},
+        retry::{Jitter, Policy},
+    },
+    draw,
+    job::Lane,
+    store::{self, Ask, NewTenantEndpoint, SendResult, Store},
+};
+use tokio::sync::Semaphore;
+
+const LEASE: Duration = Duration::from_secs(60);
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let mut args = std::env::args().skip(1).map(|arg| arg.parse::<u32>());
+    let count = args.next().transpose()?.unwrap_or(20_000);
+    let slots: Vec<u32> = args.collect::<Result<_, _>>()?;
+    let slots = if slots.is_empty() { vec![10, 100, 500] } else { slots };
+    let postgres = servers::postgres();
+    for slots in slots {
+        let url = postgres.fresh_database();
+        let store = store::open(&url).await?;
+        let most = Limit {
+            name: "deliveries".to_owned(),
+            lane: Some(Lane::Deliveries),
+            by: By::All,
+            value: None,
+            concurrency: Some(10_000),
+            rate: None,
+        };
+        store.put_limit(&most, "bench").await?;
+        let id: EndpointId = draw::id();
+        let settings = Settings { ordered: false, ..Settings::of("http://127.0.0.1:9000/") };
+        let (tenant, secret) = ("default".to_owned(), "whsec_c2VjcmV0".into());
+        store.add_endpoint(NewTenantEndpoint { id, tenant, settings, secret }).await?;
+        load(&url, id, count)?;
+        let begun = Instant::now();
+        drain(&store, count, slots).await?;
+        let took = begun.elapsed().as_secs_f64();
+        println!("{slots} slots: {:.0} a second", f64::from(count) / took);
+    }
+    Ok(())
+}
+
+/// Puts deliveries of tests into the record, all at once.
+fn load(url: &str, endpoint: EndpointId, count: u32) -> anyhow::Result<()> {
+    let log = buildfleet::domain::endpoint::log_of(endpoint);
+    let sql = format!(
+        "insert into events (build_id, seq, id, kind, data)
+         select '{log}', n, 'evt_' || lpad(n::text, 26, '0'), 'endpoint_test', '{{\"n\": 1}}'
+           from generate_series(1, {count}) n;
+         insert into deliveries (id, tenant, build_id, endpoint_id, seq, kind, band, ordered, rank,
+                                 state, due_at)
+         select 'dlv_' || lpad(n::text, 26, '0'), 'default', '{log}', '{endpoint}', n,
+                'endpoint_test', 3, false, n, 'pending', now()
+           from generate_series(1, {count}) n;
+         analyze; checkpoint;"
+    );
+    let loaded = Command::new("psql")
+        .args(["-q", "-d", url, "-c", &sql])
+        .stdout(Stdio::null())
+        .status()
+        .context("psql is not installed")?;
+    ensure!(loaded.success(), "loading failed: {loaded}");
+    Ok(())
+}
+
+async fn drain(store: &Arc<dyn Store>, count: u32, slots: u32) -> anyhow::Result<()> {
+    let free = Arc::new(Semaphore::new(slots as usize));
+    let holder = draw::id();
+    let mut done = 0;
+    while done < count {
+        let mut room = Arc::clone(&free).acquire_many_owned(1).await?;
+        tokio::task::yield_now().await;
+        let others = u32::try_from(free.available_permits())?;
+        if let Ok(others) = Arc::clone(&free).try_acquire_many_owned(others) {
+            room.merge(others);
+        }
+        let ask =
+            Ask { holder, lease: LEASE, room: u32::try_from(room.num_permits())?, slots };
+        let claims = store.claim_deliveries(&ask).await?;
+        done += u32::try_from(claims.len())?;
+        for claim in claims {
+            let store = Arc::clone(store);
+            let slot = room.split(1).context("more was given than asked for")?;
+            tokio::spawn(async move {
+                let result = SendResult { status: Some(204), took_ms: 1, ..SendResult::default() };
+                let (policy, jitter) = (&Policy::DELIVERY, Jitter::NONE);
+                if let Err(error) =
+                    store.settle_delivery(claim.fence(), &result, policy, jitter).await
+                {
+                    eprintln!("not settled: {error}");
+                }
+                drop(slot);
+            });
+        }
+    }
+    drop(free.acquire_many(slots).await?);
+    Ok(())
+}
