@@ -83,6 +83,7 @@ async fn drain(store: &Arc<dyn Store>, count: u32, slots: u32) -> anyhow::Result
     let free = Arc::new(Semaphore::new(slots as usize));
     let holder = draw::id();
     let mut done = 0;
+    let (mut claims_made, mut claiming) = (0u32, Duration::ZERO);
     while done < count {
         let mut room = Arc::clone(&free).acquire_many_owned(1).await?;
         tokio::task::yield_now().await;
@@ -90,9 +91,11 @@ async fn drain(store: &Arc<dyn Store>, count: u32, slots: u32) -> anyhow::Result
         if let Ok(others) = Arc::clone(&free).try_acquire_many_owned(others) {
             room.merge(others);
         }
-        let ask =
-            Ask { holder, lease: LEASE, room: u32::try_from(room.num_permits())?, slots };
+        let ask = Ask { holder, lease: LEASE, room: u32::try_from(room.num_permits())?, slots };
+        let begun = Instant::now();
         let claims = store.claim_deliveries(&ask).await?;
+        claiming += begun.elapsed();
+        claims_made += 1;
         done += u32::try_from(claims.len())?;
         for claim in claims {
             let store = Arc::clone(store);
@@ -110,5 +113,10 @@ async fn drain(store: &Arc<dyn Store>, count: u32, slots: u32) -> anyhow::Result
         }
     }
     drop(free.acquire_many(slots).await?);
+    println!(
+        "{claims_made} claims of {:.1} deliveries, {:.2} ms each",
+        f64::from(count) / f64::from(claims_made),
+        claiming.as_secs_f64() * 1000.0 / f64::from(claims_made)
+    );
     Ok(())
 }

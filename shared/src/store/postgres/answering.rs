@@ -17,7 +17,7 @@ use super::{
 use crate::domain::{
     attempt,
     delivery::{State, Trigger},
-    endpoint::{Profile, log_of},
+    endpoint::{Health, Profile, log_of},
     event::Kind,
     id::EndpointId,
     retry::Verdict,
@@ -50,6 +50,8 @@ struct Found {
     crashes: u32,
     holder: Option<String>,
     retry: Profile,
+    /// Whether one more success changes nothing about its endpoint.
+    is_at_rest: bool,
 }
 
 /// What the rules say of an attempt that ended.
@@ -88,8 +90,13 @@ pub(super) async fn settle_all(db: &Db, all: &[Answered]) -> Result<Vec<Result<(
 }
 
 async fn settle_each_once(db: &Db, all: &[&Answered]) -> Result<HashSet<DeliveryId>, Error> {
+    let mut conn = db.pool.acquire().await?;
+    let found = find(&mut conn, all).await?;
+    if all.iter().all(|one| is_plain(one, &found)) {
+        return settle_plain(&mut conn, db, all, &found).await;
+    }
+    drop(conn);
     let mut tx = db.pool.begin().await?;
-    let found = find(&mut tx, all).await?;
     let ordered: Vec<BuildId> = found
         .values()
         .filter(|found| found.ordered && found.build != log_of(found.endpoint))
@@ -124,13 +131,40 @@ async fn settle_each_once(db: &Db, all: &[&Answered]) -> Result<HashSet<Delivery
     Ok(written)
 }
 
+/// Whether nothing follows of it but that it is written: it was delivered to an endpoint that is
+/// well, and nothing waits for its turn.
+fn is_plain(one: &Answered, found: &HashMap<DeliveryId, Found>) -> bool {
+    let is_well = found.get(&one.id).is_none_or(|found| !found.ordered && found.is_at_rest);
+    is_well && sent(one).is_some_and(|result| Fare::of(result).is_plain())
+}
+
+/// One statement is a commit of its own, and has the fence in it.
+async fn settle_plain(
+    conn: &mut PgConnection,
+    db: &Db,
+    all: &[&Answered],
+    found: &HashMap<DeliveryId, Found>,
+) -> Result<HashSet<DeliveryId>, Error> {
+    let mut judged = Vec::with_capacity(all.len());
+    for &answered in all {
+        let Some(found) = found.get(&answered.id) else { continue };
+        judged.push((answered, found, judge(answered, found)?));
+    }
+    let written = write(conn, &judged).await?;
+    let mut behind: Vec<Job> = behind(conn, &judged).await?.into_iter().collect();
+    let lanes = claiming::parked_lanes(conn, Lane::Deliveries).await?;
+    behind.extend(claiming::wake_ups(&lanes));
+    db.bell.ring(behind);
+    Ok(written)
+}
+
 async fn find(
     conn: &mut PgConnection,
     all: &[&Answered],
 ) -> Result<HashMap<DeliveryId, Found>, Error> {
     let rows = sqlx::query(
         "select d.id, d.build_id, d.endpoint_id, d.ordered, d.kind, d.failures, d.crashes, d.holder,
-                e.retry
+                e.retry, e.health
            from deliveries d
            join endpoints e on e.id = d.endpoint_id
           where d.id = any($1)",
@@ -149,6 +183,9 @@ async fn find(
                 crashes: row.count("crashes")?,
                 holder: row.try_get("holder")?,
                 retry: row.json("retry")?,
+                is_at_rest: row
+                    .json_if::<Health>("health")?
+                    .is_some_and(|health| health.is_at_rest()),
             };
             Ok((row.word("id")?, found))
         })

@@ -27,6 +27,11 @@ use crate::domain::{
     rank,
 };
 
+/// Begins, and takes the lane; see `claiming.rs` for who waits how long.
+const BEGIN_IN_LANE: &str = "begin;
+    set local idle_in_transaction_session_timeout = 2000;
+    select 1 from lanes where lane = 'deliveries' for update";
+
 /// Endpoints that one claim looks at; the next claim goes on with those behind.
 const ENDPOINTS_MOST: usize = 512;
 
@@ -50,7 +55,11 @@ pub(super) async fn claim(
     looked: &Looked,
     ask: &Ask,
 ) -> Result<Claimed<DeliveryClaim>, Error> {
-    let mut tx = pool.begin().await?;
+    if ask.room == 0 {
+        return Ok(Claimed::nothing(None));
+    }
+    // In one message, since all who claim wait for it.
+    let mut tx = pool.begin_with(BEGIN_IN_LANE).await?;
     let chosen = choose(&mut tx, looked, ask).await?;
     if chosen.ids.is_empty() {
         tx.commit().await?;
@@ -64,8 +73,13 @@ pub(super) async fn claim(
         .bind(chosen.virtual_time)
         .fetch_all(&mut *tx)
         .await?;
-    let told = told(&mut tx, &chosen.endpoints).await?;
     tx.commit().await?;
+    let mut told = HashMap::new();
+    for row in &rows {
+        if row.try_get::<Option<&str>, _>("url")?.is_some() {
+            told.insert(row.word("endpoint_id")?, read_told(row)?);
+        }
+    }
     let claims = rows.iter().map(|row| read(row, &told)).collect::<Result<_, _>>()?;
     Ok(Claimed { claims, entered: Vec::new(), passed_over: None })
 }
@@ -78,26 +92,14 @@ struct Told {
     headers: BTreeMap<String, String>,
 }
 
-async fn told(
-    conn: &mut PgConnection,
-    endpoints: &BTreeSet<String>,
-) -> Result<HashMap<EndpointId, Told>, Error> {
-    let rows = sqlx::query(include_str!("sql/told_endpoints.sql"))
-        .bind(texts(endpoints))
-        .fetch_all(conn)
-        .await?;
-    rows.iter()
-        .map(|row| {
-            let old: Vec<String> = row.try_get("old_secrets")?;
-            let told = Told {
-                url: row.try_get("url")?,
-                secret: row.try_get::<String, _>("secret")?.into(),
-                old_secrets: old.into_iter().map(Into::into).collect(),
-                headers: row.json("headers")?,
-            };
-            Ok((row.word("id")?, told))
-        })
-        .collect()
+fn read_told(row: &PgRow) -> Result<Told, Error> {
+    let old: Vec<String> = row.try_get("old_secrets")?;
+    Ok(Told {
+        url: row.try_get("url")?,
+        secret: row.try_get::<String, _>("secret")?.into(),
+        old_secrets: old.into_iter().map(Into::into).collect(),
+        headers: row.json("headers")?,
+    })
 }
 
 fn read(row: &PgRow, told: &HashMap<EndpointId, Told>) -> Result<DeliveryClaim, Error> {
@@ -120,23 +122,14 @@ fn read(row: &PgRow, told: &HashMap<EndpointId, Told>) -> Result<DeliveryClaim, 
 #[derive(Default)]
 struct Chosen {
     ids: Vec<String>,
-    endpoints: BTreeSet<String>,
     virtual_time: f64,
 }
 
 /// Decides what a holder gets, and parks what a limit or a pause keeps from it.
 async fn choose(conn: &mut PgConnection, looked: &Looked, ask: &Ask) -> Result<Chosen, Error> {
     let mut chosen = Chosen::default();
-    if ask.room == 0 {
-        return Ok(chosen);
-    }
-    let (virtual_time, _): (f64, String) = sqlx::query_as(claiming::LOCK_LANE)
-        .bind(Lane::Deliveries.as_str())
-        .bind(claiming::FROZEN_AFTER)
-        .fetch_one(&mut *conn)
-        .await?;
+    let Ground { rules, any_due, flying, virtual_time } = ground(conn, ask.holder).await?;
     chosen.virtual_time = virtual_time;
-    let Ground { rules, any_due, flying } = ground(conn, ask.holder).await?;
     if rules.paused.contains(&Gate::Lane(Lane::Deliveries)) {
         return Ok(chosen);
     }
@@ -194,6 +187,7 @@ struct Ground {
     rules: Rules,
     any_due: bool,
     flying: Vec<Flying>,
+    virtual_time: f64,
 }
 
 /// Deliveries on their way, as many of a sort as there are.
@@ -228,6 +222,7 @@ async fn ground(conn: &mut PgConnection, holder: HolderId) -> Result<Ground, Err
         rules: limits::read_rules(&row, Lane::Deliveries)?,
         any_due: row.try_get("any_due")?,
         flying: row.json("flying")?,
+        virtual_time: row.try_get("virtual_time")?,
     })
 }
 
@@ -394,8 +389,7 @@ async fn look(
                 if let Some((_, room)) = lines.at.get_mut(&endpoint) {
                     *room = room.saturating_sub(1);
                 }
-                *lines.begun.entry(endpoint.clone()).or_default() += 1;
-                chosen.endpoints.insert(endpoint);
+                *lines.begun.entry(endpoint).or_default() += 1;
                 chosen.ids.push(candidate.id);
             }
             Entry::Parked(at) => look.parked.push((candidate.id, at)),

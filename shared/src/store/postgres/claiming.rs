@@ -83,8 +83,8 @@ const JUDGED_MOST: usize = 1_000;
 
 /// Milliseconds. All who claim wait for whoever froze inside a claim, for no longer than this.
 /// Whoever was only slow is refused its commit, and claims again.
-pub(super) const FROZEN_AFTER: &str = "2000";
-pub(super) const LOCK_LANE: &str = "
+const FROZEN_AFTER: &str = "2000";
+const LOCK_LANE: &str = "
     select virtual_time, set_config('idle_in_transaction_session_timeout', $2, true)
       from lanes
      where lane = $1

@@ -42,7 +42,7 @@ impl<'a> Fare<'a> {
     }
 
     /// Whether it can change anything about an endpoint that is at rest.
-    fn is_plain(&self) -> bool {
+    pub fn is_plain(&self) -> bool {
         self.result.failure.is_none()
             && self.result.took_ms < u64::try_from(health::SLOW.as_millis()).unwrap_or(u64::MAX)
             && self.result.asked == crate::domain::exchange::Asked::default()

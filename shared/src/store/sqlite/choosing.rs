@@ -108,10 +108,11 @@ async fn lines(
 async fn active(db: &mut SqliteConnection, now: i64) -> Result<BTreeMap<String, Standing>, Error> {
     let rows = sqlx::query(
         "with recursive active (endpoint_id) as (
-           select min(endpoint_id) from deliveries where state = 'pending' and parked_on is null
+           select min(endpoint_id) from deliveries indexed by deliveries_claimable
+            where state = 'pending' and parked_on is null
            union all
            select (select min(d.endpoint_id)
-                     from deliveries d
+                     from deliveries d indexed by deliveries_claimable
                     where d.state = 'pending'
                       and d.parked_on is null
                       and a.endpoint_id < d.endpoint_id)
@@ -168,7 +169,7 @@ async fn judge(
         let most = room.saturating_add(begun.get(id).copied().unwrap_or(0));
         let rows = sqlx::query(
             "select id, build_id, tenant, kind, endpoint_id as key, 1 as cost, band, rank
-               from deliveries
+               from deliveries indexed by deliveries_claimable
               where endpoint_id = $1 and state = 'pending' and parked_on is null
               order by rank, id
               limit $2",

@@ -4,13 +4,14 @@ with recursive active as (
   (select endpoint_id
      from deliveries
     where state = 'pending' and parked_on is null and $1 < endpoint_id
-    order by endpoint_id
+    -- In the order of that index, so that no other one is taken.
+    order by endpoint_id, rank, id
     limit 1)
   union all
   select (select d.endpoint_id
             from deliveries d
            where d.state = 'pending' and d.parked_on is null and a.endpoint_id < d.endpoint_id
-           order by d.endpoint_id
+           order by d.endpoint_id, d.rank, d.id
            limit 1)
     from active a
    where a.endpoint_id is not null

@@ -13,9 +13,24 @@ with claimed as (
   returning id, attempt, endpoint_id, build_id, seq, rank, begun_at
 ), moved as (
   update lanes set virtual_time = $5 where lane = 'deliveries' and virtual_time < $5
+), numbered as (
+  select *, row_number() over (partition by endpoint_id order by rank, id) as nth from claimed
 )
 select d.id as delivery_id, d.attempt, d.endpoint_id, d.begun_at,
-       v.id, v.build_id, v.seq, v.kind, v.at, v.data
-  from claimed d
+       v.id, v.build_id, v.seq, v.kind, v.at, v.data,
+       t.url, t.secret, t.headers, t.old_secrets
+  from numbered d
   join events v on v.build_id = d.build_id and v.seq = d.seq
+  -- What a request needs to know of its endpoint is told once for each.
+  left join lateral (
+    select e.url, e.secret, e.headers,
+           array(
+             select o.secret
+               from old_secrets o
+              where o.endpoint_id = e.id and clock_timestamp() < o.live_until
+              order by o.live_until desc
+           ) as old_secrets
+      from endpoints e
+     where e.id = d.endpoint_id and d.nth = 1
+  ) t on true
  order by d.rank, d.id

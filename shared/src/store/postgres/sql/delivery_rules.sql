@@ -14,4 +14,5 @@ select (select coalesce(json_agg(l order by l.name), '[]')
               from deliveries
              where state = 'in_progress'
              group by tenant, kind, endpoint_id
-          ) f) as flying
+          ) f) as flying,
+       (select virtual_time from lanes where lane = 'deliveries') as virtual_time
