@@ -33,12 +33,13 @@ use crate::{
     get, path = "/v1/endpoints", operation_id = "list_endpoints", tag = "deliveries",
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "10 if absent"),
-        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]{40}$", description = "The `next_cursor` of the page before"),
+        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]{40}$",
+         description = "The `next_cursor` of the page before"),
         ("state" = Option<crate::wire::EndpointState>, Query),
     ),
     responses(
         (status = 200, description = "A page", body = Endpoints),
-        (status = 400, description = "`bad_query`: every bad parameter is named in `detail.fields`"),
+        (status = 400, description = "`bad_query`: every bad parameter is in `detail.fields`"),
     ),
 )]
 pub async fn list(State(api): State<Api>, mut query: Query) -> Result<Json<Endpoints>, Error> {
@@ -209,7 +210,8 @@ pub async fn enable(
 ///
 /// Nothing is sent to it until it is enabled; what waits for it goes on waiting.
 #[utoipa::path(
-    post, path = "/v1/endpoints/{id}/disable", operation_id = "disable_endpoint", tag = "deliveries",
+    post, path = "/v1/endpoints/{id}/disable", operation_id = "disable_endpoint",
+    tag = "deliveries",
     params(("id" = String, Path, description = "`end_...`")),
     request_body(content = Option<Disabling>, content_type = "application/json"),
     responses(

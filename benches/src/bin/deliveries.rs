@@ -2,13 +2,12 @@
 //! most, without a request being made. `deliveries COUNT SLOTS...`
 
 use std::{
-    process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, ensure};
-use benches::servers;
+use anyhow::Context as _;
+use benches::{fleet::PRODUCERS, servers};
 use buildfleet::{
     domain::{
         endpoint::Settings,
@@ -20,6 +19,7 @@ use buildfleet::{
     job::Lane,
     store::{self, Ask, NewTenantEndpoint, SendResult, Store},
 };
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::Semaphore;
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -47,7 +47,10 @@ async fn main() -> anyhow::Result<()> {
         let settings = Settings { ordered: false, ..Settings::of("http://127.0.0.1:9000/") };
         let (tenant, secret) = ("default".to_owned(), "whsec_c2VjcmV0".into());
         store.add_endpoint(NewTenantEndpoint { id, tenant, settings, secret }).await?;
-        load(&url, id, count)?;
+        let begun = Instant::now();
+        load(&store, id, count).await?;
+        let loaded = f64::from(count) / begun.elapsed().as_secs_f64();
+        println!("taken in: {loaded:.0} a second");
         let begun = Instant::now();
         drain(&store, count, slots).await?;
         let took = begun.elapsed().as_secs_f64();
@@ -56,26 +59,13 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts deliveries of tests into the record, all at once.
-fn load(url: &str, endpoint: EndpointId, count: u32) -> anyhow::Result<()> {
-    let log = buildfleet::domain::endpoint::log_of(endpoint);
-    let sql = format!(
-        "insert into events (build_id, seq, id, kind, data)
-         select '{log}', n, 'evt_' || lpad(n::text, 26, '0'), 'endpoint_test', '{{\"n\": 1}}'
-           from generate_series(1, {count}) n;
-         insert into deliveries (id, tenant, build_id, endpoint_id, seq, kind, band, ordered, rank,
-                                 state, due_at)
-         select 'dlv_' || lpad(n::text, 26, '0'), 'default', '{log}', '{endpoint}', n,
-                'endpoint_test', 3, false, n, 'pending', now()
-           from generate_series(1, {count}) n;
-         analyze; checkpoint;"
-    );
-    let loaded = Command::new("psql")
-        .args(["-q", "-d", url, "-c", &sql])
-        .stdout(Stdio::null())
-        .status()
-        .context("psql is not installed")?;
-    ensure!(loaded.success(), "loading failed: {loaded}");
+/// Puts deliveries of tests into the record, as the API does.
+async fn load(store: &Arc<dyn Store>, endpoint: EndpointId, count: u32) -> anyhow::Result<()> {
+    stream::iter(0..count)
+        .map(|_| store.test_endpoint(endpoint))
+        .buffer_unordered(PRODUCERS)
+        .try_for_each(async |_| Ok(()))
+        .await?;
     Ok(())
 }
 

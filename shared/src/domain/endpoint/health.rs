@@ -263,9 +263,9 @@ mod tests {
     }
 
     fn failure(health: &mut Health, answered: bool, asked: &Asked, ages: Ages) -> Turn {
-        let failure = Some(&Failure { ..Failure::transient("flaky", "it did not work") });
+        let failed = Failure::transient("flaky", "it did not work");
         let took = Duration::from_millis(if answered { 3 } else { 30_000 });
-        health.take_in(Seen { failure: failure.map(|f| f), answered, took, asked }, ages)
+        health.take_in(Seen { failure: Some(&failed), answered, took, asked }, ages)
     }
 
     fn lose(health: &mut Health) -> Turn {

@@ -35,7 +35,7 @@ pub(super) struct Answered {
 
 #[derive(Debug, Clone)]
 pub(super) enum End {
-    Sent(SendResult),
+    Sent(Box<SendResult>),
     Lost,
     GivenBack,
 }
@@ -209,12 +209,12 @@ fn judge(answered: &Answered, found: &Found) -> Result<Judged, Error> {
             let due_in = Some(Duration::ZERO);
             return plain(Trigger::GivenBack, attempt::Trigger::GivenBack, due_in);
         }
-        End::Sent(SendResult { failure: None, .. }) => {
-            return plain(Trigger::AttemptSucceeded, attempt::Trigger::Success, None);
-        }
-        End::Sent(SendResult { failure: Some(failure), asked, .. }) => {
-            (failure.clone(), 1, 0, attempt::Trigger::Failure, asked.retry_after)
-        }
+        End::Sent(result) => match &result.failure {
+            None => return plain(Trigger::AttemptSucceeded, attempt::Trigger::Success, None),
+            Some(failure) => {
+                (failure.clone(), 1, 0, attempt::Trigger::Failure, result.asked.retry_after)
+            }
+        },
         End::Lost => (Failure::lost(), 0, 1, attempt::Trigger::LeaseLapsed, None),
     };
     let counts = (found.failures + failures, found.crashes + crashes);

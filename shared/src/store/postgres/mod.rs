@@ -342,7 +342,7 @@ impl Store for Postgres {
     ) -> Result<(), Error> {
         let Job::Delivery(id) = fence.job else { return Err(Error::Fenced) };
         let held = leases::Held::by_claim(fence.attempt);
-        let end = answering::End::Sent(result.clone());
+        let end = answering::End::Sent(Box::new(result.clone()));
         self.post.settle(answering::Answered { id, held, end, policy: *policy, jitter }).await
     }
 
