@@ -20,7 +20,7 @@ use buildfleet::{
     store::{self, Ask, NewTenantEndpoint, SendResult, Store},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, task::JoinSet};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -73,6 +73,7 @@ async fn drain(store: &Arc<dyn Store>, count: u32, slots: u32) -> anyhow::Result
     let free = Arc::new(Semaphore::new(slots as usize));
     let holder = draw::id();
     let mut done = 0;
+    let mut at_work = JoinSet::new();
     let (mut claims_made, mut claiming) = (0u32, Duration::ZERO);
     while done < count {
         let mut room = Arc::clone(&free).acquire_many_owned(1).await?;
@@ -82,6 +83,7 @@ async fn drain(store: &Arc<dyn Store>, count: u32, slots: u32) -> anyhow::Result
             room.merge(others);
         }
         let ask = Ask { holder, lease: LEASE, room: u32::try_from(room.num_permits())?, slots };
+        while at_work.try_join_next().is_some() {}
         let begun = Instant::now();
         let claims = store.claim_deliveries(&ask).await?;
         claiming += begun.elapsed();
@@ -90,7 +92,7 @@ async fn drain(store: &Arc<dyn Store>, count: u32, slots: u32) -> anyhow::Result
         for claim in claims {
             let store = Arc::clone(store);
             let slot = room.split(1).context("more was given than asked for")?;
-            tokio::spawn(async move {
+            at_work.spawn(async move {
                 let result = SendResult { status: Some(204), took_ms: 1, ..SendResult::default() };
                 let (policy, jitter) = (&Policy::DELIVERY, Jitter::NONE);
                 if let Err(error) =
@@ -102,7 +104,7 @@ async fn drain(store: &Arc<dyn Store>, count: u32, slots: u32) -> anyhow::Result
             });
         }
     }
-    drop(free.acquire_many(slots).await?);
+    at_work.join_all().await;
     println!(
         "{claims_made} claims of {:.1} deliveries, {:.2} ms each",
         f64::from(count) / f64::from(claims_made),
