@@ -26,6 +26,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use super::{
     Error, Queue,
     feed::{Claim, Feed},
+    seat::Seat,
     source::{Arrived, Calling, Desk, Source, Ticket},
     waiting::Waiting,
 };
@@ -40,6 +41,9 @@ use crate::{
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often a loop that waits for others says that it still goes round.
 const ROUND: Duration = Duration::from_secs(1);
+/// How much may wait to be written down, beside what is worked on: a store that writes slowly is not
+/// asked for ever more.
+const UNSETTLED_MOST: usize = 512;
 /// For a store that does not answer, at the stop, to take back what was not begun. What it does not
 /// take back is found when its lease lapses.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -50,6 +54,8 @@ pub struct Work<C> {
     pub claim: C,
     /// Cancelled when the lease is gone: nothing can be written for this claim any more.
     pub lost: CancellationToken,
+    /// The slots it takes, until it is left or the handler ends.
+    pub seat: Seat,
 }
 
 /// What it takes to serve a lane.
@@ -94,6 +100,7 @@ where
         keeper: keeper.clone(),
         slots,
         free: Arc::new(Semaphore::new(slots as usize)),
+        hands: Arc::new(Semaphore::new(slots as usize + UNSETTLED_MOST)),
         arrivals,
         returns,
         beat: serving.beat,
@@ -143,6 +150,8 @@ struct Claimer<F: Feed> {
     keeper: Keeper,
     slots: u32,
     free: Arc<Semaphore>,
+    /// For what is held: what takes a slot, and what is still to be written down.
+    hands: Arc<Semaphore>,
     arrivals: mpsc::UnboundedSender<Arrived<F::Claim>>,
     returns: mpsc::UnboundedSender<Held>,
     beat: Beat,
@@ -152,8 +161,8 @@ struct Claimer<F: Feed> {
 impl<F: Feed> Claimer<F> {
     async fn run(self, mut waiting: Waiting<F>) {
         let mut outage = Outage::impatient("claiming work");
-        while let Some(room) = self.room(1).await {
-            let asked = count(&room);
+        while let Some(room) = self.room().await {
+            let asked = room.count();
             match self.claim(&mut waiting, room).await {
                 Some(Ok(got)) => {
                     outage.is_over();
@@ -174,25 +183,35 @@ impl<F: Feed> Claimer<F> {
         }
     }
 
-    /// Waits until so many slots are free, and answers with all that are. `None` at the stop.
-    async fn room(&self, least: u32) -> Option<OwnedSemaphorePermit> {
-        let mut slots = loop {
+    /// Waits until a slot is free, and answers with all that are. `None` at the stop.
+    async fn room(&self) -> Option<Room> {
+        let mut room = loop {
             self.beat.round();
+            let one = async {
+                let hands = self.hands.clone().acquire_owned().await;
+                let slots = self.free.clone().acquire_owned().await;
+                Some(Room { slots: slots.ok()?, hands: hands.ok()? })
+            };
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return None,
-                slots = self.free.clone().acquire_many_owned(least) => break slots.ok()?,
+                room = one => break room?,
                 () = tokio::time::sleep(ROUND) => {}
             }
         };
         // Handlers that were settled by one commit end one after the other; one claim serves all.
         tokio::task::yield_now().await;
-        // Only this future takes slots, so there may be more of them in a moment but never fewer.
-        let others = u32::try_from(self.free.available_permits()).unwrap_or(u32::MAX);
-        if let Ok(others) = self.free.clone().try_acquire_many_owned(others) {
-            slots.merge(others);
+        // Only this future takes any, so there may be more of them in a moment but never fewer.
+        let more = self.free.available_permits().min(self.hands.available_permits());
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        if let (Ok(slots), Ok(hands)) = (
+            self.free.clone().try_acquire_many_owned(more),
+            self.hands.clone().try_acquire_many_owned(more),
+        ) {
+            room.slots.merge(slots);
+            room.hands.merge(hands);
         }
-        Some(slots)
+        Some(room)
     }
 
     /// Claims what there is room for, and hands it on. Answers with how much of the room that took;
@@ -200,9 +219,9 @@ impl<F: Feed> Claimer<F> {
     async fn claim(
         &self,
         waiting: &mut Waiting<F>,
-        room: OwnedSemaphorePermit,
+        room: Room,
     ) -> Option<Result<u32, store::Error>> {
-        let asked = count(&room);
+        let asked = room.count();
         let woken = waiting.take_woken();
         let claiming = async {
             let since = Instant::now();
@@ -222,20 +241,21 @@ impl<F: Feed> Claimer<F> {
         &self,
         claims: Vec<F::Claim>,
         since: Instant,
-        mut room: OwnedSemaphorePermit,
+        mut room: Room,
     ) -> u32 {
         let mut taken = 0;
         for claim in claims {
             let cost = claim.cost().clamp(1, self.slots);
             let held = self.keeper.hold(claim.fence(), claim.build(), since);
-            let Some(slots) = room.split(cost as usize) else {
+            let Some(Room { slots, hands }) = room.split(cost) else {
                 // A store that gives more than was asked for gets it back.
                 self.returns.send(held).ok();
                 continue;
             };
             taken += cost;
-            let work = Work { claim, lost: held.lost().clone() };
-            let ticket = Ticket::new(held, self.returns.clone(), slots);
+            let seat = Seat::new(slots);
+            let work = Work { claim, lost: held.lost().clone(), seat: seat.clone() };
+            let ticket = Ticket::new(held, self.returns.clone(), seat, hands);
             // A ticket that is refused gives its claim back.
             self.arrivals.send(Arrived { work, ticket: Some(ticket) }).ok();
         }
@@ -266,8 +286,22 @@ impl<F: Feed> Claimer<F> {
     }
 }
 
-fn count(slots: &OwnedSemaphorePermit) -> u32 {
-    u32::try_from(slots.num_permits()).unwrap_or(u32::MAX)
+/// What may be claimed: as many slots as hands.
+struct Room {
+    slots: OwnedSemaphorePermit,
+    hands: OwnedSemaphorePermit,
+}
+
+impl Room {
+    fn count(&self) -> u32 {
+        u32::try_from(self.slots.num_permits()).unwrap_or(u32::MAX)
+    }
+
+    /// Takes a part for one claim.
+    fn split(&mut self, cost: u32) -> Option<Self> {
+        let (slots, hands) = (self.slots.split(cost as usize)?, self.hands.split(cost as usize)?);
+        Some(Self { slots, hands })
+    }
 }
 
 /// What comes of it, unless that takes too long after the stop.

@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::AtomicU32,
     },
     task::{Context, Poll},
 };
@@ -25,7 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service};
 
-use super::{feed::Claim, serve::Work};
+use super::{feed::Claim, seat::Seat, serve::Work};
 use crate::{
     job::Job,
     lease::Held,
@@ -36,45 +36,39 @@ use crate::{
 /// The place that a claim has in its program. Dropped before its handler has begun, it asks for the
 /// claim to be given back.
 pub(super) struct Ticket {
-    /// Kept, and its slots taken, until it is settled or given back.
+    /// Kept until it is settled or given back.
     held: Option<Held>,
     returns: mpsc::UnboundedSender<Held>,
-    busy: Option<Arc<AtomicU32>>,
-    slots: OwnedSemaphorePermit,
+    has_begun: bool,
+    seat: Seat,
+    /// Its part of all that the program may hold.
+    _hands: OwnedSemaphorePermit,
 }
 
 impl Ticket {
     pub(super) fn new(
         held: Held,
         returns: mpsc::UnboundedSender<Held>,
-        slots: OwnedSemaphorePermit,
+        seat: Seat,
+        hands: OwnedSemaphorePermit,
     ) -> Self {
-        Self { held: Some(held), returns, busy: None, slots }
-    }
-
-    fn cost(&self) -> u32 {
-        u32::try_from(self.slots.num_permits()).unwrap_or(u32::MAX)
+        Self { held: Some(held), returns, has_begun: false, seat, _hands: hands }
     }
 
     fn begin(&mut self, busy: Arc<AtomicU32>) {
-        busy.fetch_add(self.cost(), Ordering::Relaxed);
-        self.busy = Some(busy);
+        self.seat.begin(busy);
+        self.has_begun = true;
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        match self.busy.take() {
-            Some(busy) => {
-                busy.fetch_sub(self.cost(), Ordering::Relaxed);
-            }
-            None => {
-                // Nobody listens any more only if `serve` itself was dropped; then the lease
-                // lapses.
-                if let Some(held) = self.held.take() {
-                    self.returns.send(held).ok();
-                }
-            }
+        self.seat.leave();
+        if !self.has_begun
+            && let Some(held) = self.held.take()
+        {
+            // Nobody listens any more only if `serve` itself was dropped; then the lease lapses.
+            self.returns.send(held).ok();
         }
     }
 }
@@ -198,7 +192,7 @@ where
                 Err(error) => {
                     // Nothing was written, so the lease lapses, and a sweep decides.
                     let wait = desk.wait_after(job, error);
-                    // The slot stays taken meanwhile: who cannot finish work should not take more.
+                    // Its place stays taken meanwhile: who cannot finish work should not take more.
                     tokio::select! {
                         biased;
                         () = tokio::time::sleep(wait) => {}
