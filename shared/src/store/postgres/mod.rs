@@ -9,7 +9,9 @@ mod connecting;
 mod lock;
 mod rows;
 mod builds;
+mod submitting;
 mod planning;
+mod adopting;
 mod plans;
 mod tasks;
 mod inserting;
@@ -44,14 +46,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::PgPool;
 
-use self::{claiming::Claimed, desk::Desk, queueing::Flows, settling::Ended};
+use self::{adopting::Adopted, claiming::Claimed, desk::Desk, queueing::Flows, settling::Ended};
 use super::*;
 
 /// A pool of connections to one database.
 #[derive(Debug, Clone)]
 pub struct Postgres {
     db: Db,
-    desk: Desk,
+    submissions: Desk<NewBuild>,
+    plans: Desk<Adopted>,
+    settlements: Desk<Ended>,
 }
 
 /// What verbs need; cheap to clone.
@@ -67,7 +71,12 @@ impl Postgres {
     pub async fn open(url: &str) -> Result<Self, OpenError> {
         let (pool, flows) = connecting::open(url).await?;
         let db = Db { pool, flows, bell: Bell::default() };
-        Ok(Self { desk: Desk::open(db.clone()), db })
+        Ok(Self {
+            submissions: Desk::open(db.clone()),
+            plans: Desk::open(db.clone()),
+            settlements: Desk::open(db.clone()),
+            db,
+        })
     }
 
     /// Claims and rings for what came of it. Waits for whoever is in the way of everything.
@@ -136,7 +145,7 @@ impl Store for Postgres {
     }
 
     async fn submit(&self, new: NewBuild) -> Result<Submitted, Error> {
-        let submitted = again(|| builds::submit(&self.db, &new)).await?;
+        let submitted = self.submissions.write(new).await?;
         if let Submitted::New(build) = &submitted {
             self.db.bell.ring([Job::Plan(build.id)]);
         }
@@ -184,9 +193,18 @@ impl Store for Postgres {
         plan: &Plan,
         adoption: Adoption,
     ) -> Result<(), Error> {
-        let ready = again(|| planning::adopt(&self.db, claim, plan, adoption)).await?;
-        self.db.bell.ring(ready);
-        Ok(())
+        let adopted = Adopted {
+            build: claim.build,
+            attempt: claim.attempt,
+            on_loss: claim.brief.on_loss,
+            plan: plan.clone(),
+            adoption,
+        };
+        if adopting::GATHERED_MOST < plan.tasks.len() {
+            again(|| adopting::adopt(&self.db, &adopted)).await
+        } else {
+            self.plans.write(adopted).await
+        }
     }
 
     async fn settle_planning(
@@ -236,7 +254,7 @@ impl Store for Postgres {
     ) -> Result<(), Error> {
         let Job::Task(task) = fence.job else { return Err(Error::Fenced) };
         let held = leases::Held::by_claim(fence.attempt);
-        self.desk.settle(Ended { task, held, outcome, policy: *policy, jitter }).await
+        self.settlements.write(Ended { task, held, outcome, policy: *policy, jitter }).await
     }
 
     async fn add_tasks(&self, build: BuildId, tasks: &[DraftTask]) -> Result<Vec<Task>, Error> {

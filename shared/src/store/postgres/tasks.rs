@@ -133,18 +133,7 @@ pub(super) async fn claim(db: &Db, ask: &Ask) -> Result<Claimed<TaskClaim>, Erro
         .filter_map(|(id, build)| Some((build, started.get(id)?.as_slice())))
         .collect();
     let entered = events::append_each(&mut tx, &db.flows, &mut logs).await?;
-    let (ids, seqs): (Vec<_>, Vec<_>) =
-        logs.iter().map(|(build, _)| (build.id.to_string(), build.last_seq)).unzip();
-    sqlx::query(
-        "update builds b
-            set last_seq = u.last_seq, updated_at = clock_timestamp()
-           from unnest($1::text[], $2::bigint[]) as u (id, last_seq)
-          where b.id = u.id",
-    )
-    .bind(ids)
-    .bind(seqs)
-    .execute(&mut *tx)
-    .await?;
+    events::move_on(&mut tx, logs.iter().map(|(build, _)| &**build)).await?;
     tx.commit().await?;
     Ok(Claimed { claims, entered, passed_over: None })
 }
