@@ -8,11 +8,9 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::AtomicU32,
-    },
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use apalis_core::{
@@ -21,17 +19,24 @@ use apalis_core::{
     task::{Task, builder::TaskBuilder},
     worker::context::WorkerContext,
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service};
 
-use super::{feed::Claim, seat::Seat, serve::Work};
+use super::{
+    feed::Claim,
+    seat::{Busy, Seat},
+    serve::Work,
+};
 use crate::{
     job::Job,
     lease::Held,
     outage::{Outage, causes},
     store,
 };
+
+/// How long a claim that was made ahead waits for a slot before it is given back.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The place that a claim has in its program. Dropped before its handler has begun, it asks for the
 /// claim to be given back.
@@ -55,9 +60,18 @@ impl Ticket {
         Self { held: Some(held), returns, has_begun: false, seat, _hands: hands }
     }
 
-    fn begin(&mut self, busy: Arc<AtomicU32>) {
-        self.seat.begin(busy);
+    /// Waits for the slots of a claim that was made ahead. False if it is not to begin.
+    async fn begin(&mut self, desk: &Desk) -> bool {
+        tokio::select! {
+            biased;
+            () = desk.stop.cancelled() => return false,
+            () = self.seat.wait(&desk.free) => {}
+            // Somebody else may have a slot for it.
+            () = tokio::time::sleep(PATIENCE) => return false,
+        }
+        self.seat.begin(&desk.busy);
         self.has_begun = true;
+        true
     }
 }
 
@@ -145,7 +159,8 @@ impl<C: Claim> BackendConfig for Source<C> {
 /// The outermost layer: it keeps the tickets of running claims, and decides what their ends mean.
 #[derive(Clone)]
 pub(super) struct Desk {
-    pub(super) busy: Arc<AtomicU32>,
+    pub(super) busy: Busy,
+    pub(super) free: Arc<Semaphore>,
     pub(super) stop: CancellationToken,
     pub(super) trouble: Arc<Mutex<Outage>>,
 }
@@ -181,12 +196,15 @@ where
     fn call(&mut self, mut task: Task<Arrived<C>>) -> Self::Future {
         let job = task.args.work.claim.fence().job;
         let mut ticket = task.args.ticket.take();
-        if let Some(ticket) = &mut ticket {
-            ticket.begin(self.desk.busy.clone());
-        }
         let desk = self.desk.clone();
+        // The handler is not called before this is polled; see `Calling`.
         let work = self.inner.call(task);
         Box::pin(async move {
+            if let Some(ticket) = &mut ticket
+                && !ticket.begin(&desk).await
+            {
+                return Ok(());
+            }
             match work.await.map_err(Into::into) {
                 Ok(()) => desk.trouble().is_over(),
                 Err(error) => {

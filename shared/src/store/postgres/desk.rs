@@ -82,6 +82,15 @@ struct Closed;
 async fn work<G: Gathered>(db: Db, mut inbox: mpsc::Receiver<Waiting<G>>) {
     let mut waiting = Vec::with_capacity(G::COMMIT_MOST);
     while 0 < inbox.recv_many(&mut waiting, G::COMMIT_MOST).await {
+        // What becomes ready together arrives one by one: it is let in for as long as it comes.
+        while waiting.len() < G::COMMIT_MOST {
+            tokio::task::yield_now().await;
+            let more = inbox.len().min(G::COMMIT_MOST - waiting.len());
+            if more == 0 {
+                break;
+            }
+            inbox.recv_many(&mut waiting, more).await;
+        }
         let mut waiting = waiting.drain(..).peekable();
         while waiting.peek().is_some() {
             let (mut writes, mut answers, mut weight) = (Vec::new(), Vec::new(), 0);
