@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The slots of one claim. Cheap to clone; they are free once it was left, or all clones are gone.
 #[derive(Debug, Clone)]
@@ -37,18 +37,11 @@ struct Taken {
 pub(super) struct Busy {
     pub(super) now: Arc<AtomicU32>,
     pub(super) left: Arc<AtomicU64>,
-    pub(super) queue: Arc<Queue>,
+    pub(super) waiting: Arc<AtomicU32>,
 }
 
-/// What was claimed ahead and has no slots yet.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    waiting: AtomicU32,
-    /// Something has got its slots, or waits no more.
-    pub(super) moved: Notify,
-}
-
-impl Queue {
+impl Busy {
+    /// How much was claimed ahead and has no slots yet.
     pub(super) fn waiting(&self) -> u32 {
         self.waiting.load(Ordering::Relaxed)
     }
@@ -58,20 +51,19 @@ impl Queue {
 #[derive(Debug)]
 struct Place {
     cost: u32,
-    queue: Arc<Queue>,
+    waiting: Arc<AtomicU32>,
 }
 
 impl Place {
-    fn new(cost: u32, queue: &Arc<Queue>) -> Self {
-        queue.waiting.fetch_add(cost, Ordering::Relaxed);
-        Self { cost, queue: Arc::clone(queue) }
+    fn new(cost: u32, busy: &Busy) -> Self {
+        busy.waiting.fetch_add(cost, Ordering::Relaxed);
+        Self { cost, waiting: Arc::clone(&busy.waiting) }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.queue.waiting.fetch_sub(self.cost, Ordering::Relaxed);
-        self.queue.moved.notify_one();
+        self.waiting.fetch_sub(self.cost, Ordering::Relaxed);
     }
 }
 
@@ -82,8 +74,8 @@ impl Seat {
     }
 
     /// For so many slots, which it waits for.
-    pub(super) fn awaited(cost: u32, queue: &Arc<Queue>) -> Self {
-        Self::new(cost, Slots::Awaited(Place::new(cost, queue)))
+    pub(super) fn awaited(cost: u32, busy: &Busy) -> Self {
+        Self::new(cost, Slots::Awaited(Place::new(cost, busy)))
     }
 
     fn new(cost: u32, slots: Slots) -> Self {
@@ -93,9 +85,7 @@ impl Seat {
     /// Waits for the slots, if it has none yet.
     pub(super) async fn wait(&self, free: &Arc<Semaphore>) {
         let is_awaited = matches!(&*self.0.slots(), Slots::Awaited(_));
-        if is_awaited
-            && let Ok(slots) = Arc::clone(free).acquire_many_owned(self.0.cost).await
-        {
+        if is_awaited && let Ok(slots) = Arc::clone(free).acquire_many_owned(self.0.cost).await {
             *self.0.slots() = Slots::Taken(Taken { _slots: slots, busy: None });
         }
     }

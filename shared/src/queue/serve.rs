@@ -49,6 +49,9 @@ const ROUND: Duration = Duration::from_secs(1);
 /// much that is at most.
 const AHEAD: Duration = Duration::from_millis(40);
 const AHEAD_MOST: u32 = 512;
+/// Where work is over at once, how long room is let grow before one looks again whether it is worth a
+/// claim.
+const GATHER_FOR: Duration = Duration::from_millis(1);
 /// How much may wait to be written down, beside what is worked on: a store that writes slowly is not
 /// asked for ever more.
 const UNSETTLED_MOST: usize = 1_024;
@@ -210,32 +213,35 @@ impl<F: Feed> Claimer<F> {
             if let Some(room) = self.room_now() {
                 return Some(room);
             }
-            let hand = async {
-                if self.hands.available_permits() == 0 {
+            let change = async {
+                if 0 < self.pace.ahead {
+                    tokio::time::sleep(GATHER_FOR).await;
+                } else if self.hands.available_permits() == 0 {
                     drop(self.hands.acquire().await);
                 } else {
-                    std::future::pending::<()>().await;
+                    drop(self.free.acquire().await);
                 }
             };
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return None,
-                _ = self.free.acquire() => {}
-                () = self.pace.busy.queue.moved.notified() => {}
-                () = hand => {}
+                () = change => {}
                 () = tokio::time::sleep(ROUND) => {}
             }
         }
     }
 
     fn room_now(&mut self) -> Option<Room> {
-        let (ahead, waiting) = (self.pace.ahead(), self.pace.busy.queue.waiting());
+        let (ahead, waiting) = (self.pace.ahead(), self.pace.busy.waiting());
         // Only this future takes hands, and slots while nothing waits for any: there may be more of
         // them in a moment but never fewer.
         let free = self.free.available_permits();
         // Not for every little bit: a claim has its price.
-        let ahead = if waiting <= ahead / 2 { ahead - waiting } else { 0 };
-        let hands = self.hands.available_permits().min(free + ahead as usize);
+        let more = free + ahead.saturating_sub(waiting) as usize;
+        if more < (self.slots.min(ahead) + ahead) as usize / 4 {
+            return None;
+        }
+        let hands = self.hands.available_permits().min(more);
         let take = |from: &Arc<Semaphore>, count: usize| {
             Arc::clone(from).try_acquire_many_owned(u32::try_from(count).unwrap_or(u32::MAX)).ok()
         };
@@ -268,12 +274,7 @@ impl<F: Feed> Claimer<F> {
         claimed
     }
 
-    fn hand_on(
-        &self,
-        claims: Vec<F::Claim>,
-        since: Instant,
-        mut room: Room,
-    ) -> u32 {
+    fn hand_on(&self, claims: Vec<F::Claim>, since: Instant, mut room: Room) -> u32 {
         let mut taken = 0;
         for claim in claims {
             let cost = claim.cost().clamp(1, self.slots);
@@ -286,7 +287,7 @@ impl<F: Feed> Claimer<F> {
             taken += cost;
             let seat = match room.slots.split(cost as usize) {
                 Some(slots) => Seat::taken(slots),
-                None => Seat::awaited(cost, &self.pace.busy.queue),
+                None => Seat::awaited(cost, &self.pace.busy),
             };
             let work = Work { claim, lost: held.lost().clone(), seat: seat.clone() };
             let ticket = Ticket::new(held, self.returns.clone(), seat, hands);

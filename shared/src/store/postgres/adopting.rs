@@ -72,8 +72,10 @@ async fn adopt_all(db: &Db, all: &[Adopted]) -> Result<Vec<Result<(), Error>>, E
     }
     insert_plans(&mut tx, &held).await?;
     let mut ready = insert_tasks(&mut tx, &db.flows, &builds, &held).await?;
-    let told: BTreeMap<BuildId, Vec<Event>> =
-        held.iter().map(|(id, adopted)| (*id, events_of(&adopted.plan, adopted.adoption))).collect();
+    let told: BTreeMap<BuildId, Vec<Event>> = held
+        .iter()
+        .map(|(id, adopted)| (*id, events_of(&adopted.plan, adopted.adoption)))
+        .collect();
     let mut logs: Vec<_> = builds
         .iter_mut()
         .filter_map(|(id, build)| Some((build, told.get(id)?.as_slice())))

@@ -13,6 +13,9 @@ use super::*;
 
 /// Writes that may wait; whoever comes then waits to be let in.
 const WAITING_MOST: usize = 4_096;
+/// After a commit of so many writes, a much smaller one waits a moment for others.
+const MANY: usize = 32;
+const GATHER_FOR: Duration = Duration::from_millis(1);
 
 /// Something that is written together with others of its kind.
 pub(super) trait Gathered: Sized + Send + Sync + 'static {
@@ -81,16 +84,15 @@ struct Closed;
 
 async fn work<G: Gathered>(db: Db, mut inbox: mpsc::Receiver<Waiting<G>>) {
     let mut waiting = Vec::with_capacity(G::COMMIT_MOST);
+    let mut last = 0;
     while 0 < inbox.recv_many(&mut waiting, G::COMMIT_MOST).await {
-        // What becomes ready together arrives one by one: it is let in for as long as it comes.
-        while waiting.len() < G::COMMIT_MOST {
-            tokio::task::yield_now().await;
+        if MANY <= last && waiting.len() < last / 4 {
+            // What ends together arrives one by one, and this is the first of it.
+            tokio::time::sleep(GATHER_FOR).await;
             let more = inbox.len().min(G::COMMIT_MOST - waiting.len());
-            if more == 0 {
-                break;
-            }
             inbox.recv_many(&mut waiting, more).await;
         }
+        last = waiting.len();
         let mut waiting = waiting.drain(..).peekable();
         while waiting.peek().is_some() {
             let (mut writes, mut answers, mut weight) = (Vec::new(), Vec::new(), 0);

@@ -107,9 +107,7 @@ async fn cancel_tasks(conn: &mut PgConnection, build: &str) -> Result<Vec<TaskRe
         .fetch_all(conn)
         .await?;
     rows.sort_by_key(|row| row.get::<i32, _>("place"));
-    rows.iter()
-        .map(|row| Ok(TaskRef { id: row.word("id")?, name: row.try_get("name")? }))
-        .collect()
+    rows.iter().map(|row| Ok(TaskRef { id: row.word("id")?, name: row.try_get("name")? })).collect()
 }
 
 pub(super) async fn end_overdue(db: &Db, limit: u32) -> Result<u32, Error> {

@@ -127,7 +127,9 @@ impl Rows<'_> {
             .bind(self.inputs)
             .bind(self.states)
             .bind(self.waiting_on)
-            .bind(tasks.iter().map(|task| i16::try_from(task.cost).unwrap_or(1)).collect::<Vec<_>>())
+            .bind(
+                tasks.iter().map(|task| i16::try_from(task.cost).unwrap_or(1)).collect::<Vec<_>>(),
+            )
             .bind(self.ranks)
             .execute(conn)
             .await?;

@@ -12,9 +12,7 @@ use super::{
     rows::{Columns, document, int},
     *,
 };
-use crate::{
-    domain::{attempt, build, settle},
-};
+use crate::domain::{attempt, build, settle};
 
 /// Claims what is next in the lane.
 pub(super) async fn claim(db: &Db, ask: &Ask) -> Result<Claimed<BuildClaim>, Error> {

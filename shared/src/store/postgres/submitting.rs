@@ -97,8 +97,7 @@ async fn insert_endpoints<'a>(
     conn: &mut PgConnection,
     builds: impl Iterator<Item = &'a NewBuild>,
 ) -> Result<(), Error> {
-    let all: Vec<_> =
-        builds.filter_map(|new| Some((new.id, new.webhook.as_ref()?))).collect();
+    let all: Vec<_> = builds.filter_map(|new| Some((new.id, new.webhook.as_ref()?))).collect();
     if all.is_empty() {
         return Ok(());
     }
