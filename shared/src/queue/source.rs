@@ -181,7 +181,7 @@ pub(super) struct AtDesk<S> {
 impl<C, S> Service<Task<Arrived<C>>> for AtDesk<S>
 where
     C: Claim,
-    S: Service<Task<Arrived<C>>, Response = ()>,
+    S: Service<Task<Arrived<C>>, Response = ()> + Clone + Send + 'static,
     S::Error: Into<BoxDynError>,
     S::Future: Send + 'static,
 {
@@ -197,15 +197,17 @@ where
         let job = task.args.work.claim.fence().job;
         let mut ticket = task.args.ticket.take();
         let desk = self.desk.clone();
-        // The handler is not called before this is polled; see `Calling`.
-        let work = self.inner.call(task);
+        // The one that was asked whether it is ready is the one to call.
+        let next = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, next);
         Box::pin(async move {
             if let Some(ticket) = &mut ticket
                 && !ticket.begin(&desk).await
             {
                 return Ok(());
             }
-            match work.await.map_err(Into::into) {
+            // Not before: within, the handler runs beside as soon as it is called.
+            match inner.call(task).await.map_err(Into::into) {
                 Ok(()) => desk.trouble().is_over(),
                 Err(error) => {
                     // Nothing was written, so the lease lapses, and a sweep decides.
