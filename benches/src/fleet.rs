@@ -4,7 +4,10 @@
 use std::{
     collections::HashMap,
     process::{ExitCode, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -15,7 +18,7 @@ use buildfleet::{
         attempt::{Failure, Output},
         brief::Brief,
         build,
-        id::{BuildId, HolderId},
+        id::BuildId,
         limit::Limit,
         plan::Plan,
         task,
@@ -37,7 +40,7 @@ use crate::servers::{self, Postgres, Redis};
 /// Longer than any piece of work here takes by far.
 const LEASE: Duration = Duration::from_secs(120);
 /// Builds that are added at once, by us and by those we are compared with.
-pub const PRODUCERS: usize = 16;
+pub const PRODUCERS: usize = 50;
 /// A fleet that stands still is a failure, not a slow one.
 const STANDS_STILL_AFTER: Duration = Duration::from_secs(120);
 
@@ -129,22 +132,34 @@ impl Fleet {
     /// What a plan worker does, with plans that are there already.
     async fn plan(&self, builds: &[(BuildId, String, Arc<Plan>)]) -> anyhow::Result<()> {
         let plans: HashMap<_, _> = builds.iter().map(|(id, _, plan)| (*id, plan)).collect();
-        let holder: HolderId = draw::id();
-        let ask = Ask { holder, lease: LEASE, room: 100, slots: 100 };
-        let mut left = builds.len();
-        while left > 0 {
-            let claims = self.store.claim_builds(&ask).await?;
-            ensure!(!claims.is_empty(), "{left} builds cannot be claimed");
-            left -= claims.len();
-            stream::iter(&claims)
-                .map(|claim| async {
-                    let plan = plans[&claim.build];
-                    self.store.adopt_plan(claim, plan, Adoption::AtOnce { plan: draw::id() }).await
-                })
-                .buffer_unordered(PRODUCERS)
-                .try_for_each(async |()| Ok(()))
-                .await?;
-        }
+        let left = AtomicUsize::new(builds.len());
+        let until = Instant::now() + STANDS_STILL_AFTER;
+        let planner = async || {
+            let ask = Ask { holder: draw::id(), lease: LEASE, room: 100, slots: 100 };
+            loop {
+                let claims = self.store.claim_builds(&ask).await?;
+                if claims.is_empty() {
+                    if left.load(Ordering::Relaxed) == 0 {
+                        return Ok(());
+                    }
+                    // The other has claimed the last ones, and is about to say so.
+                    ensure!(Instant::now() < until, "builds are left that cannot be claimed");
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                left.fetch_sub(claims.len(), Ordering::Relaxed);
+                stream::iter(&claims)
+                    .map(|claim| async {
+                        let (plan, adoption) =
+                            (plans[&claim.build], Adoption::AtOnce { plan: draw::id() });
+                        self.store.adopt_plan(claim, plan, adoption).await
+                    })
+                    .buffer_unordered(PRODUCERS)
+                    .try_for_each(async |()| Ok(()))
+                    .await?;
+            }
+        };
+        // One claims while the other writes.
+        tokio::try_join!(planner(), planner())?;
         Ok(())
     }
 
@@ -158,7 +173,8 @@ impl Fleet {
         let workers = (0..processes)
             .map(|_| self.start_worker(slots))
             .collect::<anyhow::Result<Vec<Child>>>()?;
-        for build in &added.builds {
+        // The last ones first: to ask for each as it ends would be part of what is measured.
+        for build in added.builds.iter().rev() {
             self.ends(*build).await?;
         }
         let memory = workers.iter().filter_map(|worker| memory(worker.id()?)).reduce(f64::max);

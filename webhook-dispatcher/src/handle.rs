@@ -24,7 +24,7 @@ impl Dispatcher {
     /// Makes one attempt at one delivery. An error means nothing was decided, and the delivery will
     /// be claimed again.
     pub async fn handle(&self, work: Work<DeliveryClaim>) -> Result<(), Error> {
-        let Work { claim, lost } = work;
+        let Work { claim, lost, seat } = work;
         // A request that is on its way is waited for even while stopping: nobody can tell whether
         // the receiver has seen it, and it takes no longer than its time limit.
         let result = tokio::select! {
@@ -32,6 +32,7 @@ impl Dispatcher {
             result = self.attempt(&claim) => result,
             () = lost.cancelled() => return Ok(()), // Somebody else sends it now.
         };
+        seat.leave();
 
         lease::settle(self.lease, || {
             self.store.settle_delivery(claim.fence(), &result, &self.retry, draw::jitter())

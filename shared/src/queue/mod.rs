@@ -9,6 +9,7 @@ pub mod memory;
 pub mod redis;
 pub mod waker;
 pub mod feed;
+pub mod seat;
 pub mod serve;
 mod waiting;
 mod source;

@@ -1,15 +1,19 @@
 //! Puts a plain async function to work on the claims of a lane.
 //!
 //! The record says what is next; the queue only says that there is something to ask for. What is
-//! claimed is begun at once: claims are made for free slots alone, so that nothing waits behind a
-//! long build while another process idles. A store or a queue that does not answer is waited for:
+//! claimed is begun at once, or within some milliseconds: beyond the free slots, no more is claimed
+//! than has found one so soon of late, and what waits longer is given back, so that nothing waits
+//! behind a long build while another process idles. A store or a queue that does not answer is waited for:
 //! neither does serving end, nor is what runs disturbed. apalis runs the worker; `source.rs` is
 //! what it sees of us. docs/decisions/0003 and 0007 say why it is built like this.
 
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, atomic::AtomicU32},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -26,6 +30,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use super::{
     Error, Queue,
     feed::{Claim, Feed},
+    seat::{Busy, Seat},
     source::{Arrived, Calling, Desk, Source, Ticket},
     waiting::Waiting,
 };
@@ -40,6 +45,16 @@ use crate::{
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often a loop that waits for others says that it still goes round.
 const ROUND: Duration = Duration::from_secs(1);
+/// How long what is claimed ahead of the slots may wait for one, by what was seen of late, and how
+/// much that is at most.
+const AHEAD: Duration = Duration::from_millis(40);
+const AHEAD_MOST: u32 = 512;
+/// Where work is over at once, how long room is let grow before one looks again whether it is worth a
+/// claim.
+const GATHER_FOR: Duration = Duration::from_millis(1);
+/// How much may wait to be written down, beside what is worked on: a store that writes slowly is not
+/// asked for ever more.
+const UNSETTLED_MOST: usize = 1_024;
 /// For a store that does not answer, at the stop, to take back what was not begun. What it does not
 /// take back is found when its lease lapses.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -50,6 +65,8 @@ pub struct Work<C> {
     pub claim: C,
     /// Cancelled when the lease is gone: nothing can be written for this claim any more.
     pub lost: CancellationToken,
+    /// The slots it takes, until it is left or the handler ends.
+    pub seat: Seat,
 }
 
 /// What it takes to serve a lane.
@@ -83,7 +100,11 @@ where
     let (arrivals, arrived) = mpsc::unbounded_channel();
     let (returns, returned) = mpsc::unbounded_channel();
     let trouble = Arc::new(Mutex::new(Outage::patient("settling")));
-    let desk = Desk { busy: serving.busy, stop: serving.stop.clone(), trouble };
+    let free = Arc::new(Semaphore::new(slots as usize));
+    let busy = Busy { now: serving.busy, ..Busy::default() };
+    let pace = Pace::new(busy.clone());
+    let stop = serving.stop.clone();
+    let desk = Desk { busy, free: Arc::clone(&free), stop, trouble };
     let source = Source { arrived, stop: serving.stop.clone(), desk };
     let (feed, keeper) = (serving.feed, serving.keeper);
     let worker = work(format!("{}-{}", feed.lane(), feed.holder()), source, handler);
@@ -93,7 +114,9 @@ where
         feed,
         keeper: keeper.clone(),
         slots,
-        free: Arc::new(Semaphore::new(slots as usize)),
+        free,
+        pace,
+        hands: Arc::new(Semaphore::new(slots as usize + UNSETTLED_MOST)),
         arrivals,
         returns,
         beat: serving.beat,
@@ -143,6 +166,9 @@ struct Claimer<F: Feed> {
     keeper: Keeper,
     slots: u32,
     free: Arc<Semaphore>,
+    pace: Pace,
+    /// For what is held: what takes a slot, and what is still to be written down.
+    hands: Arc<Semaphore>,
     arrivals: mpsc::UnboundedSender<Arrived<F::Claim>>,
     returns: mpsc::UnboundedSender<Held>,
     beat: Beat,
@@ -150,10 +176,10 @@ struct Claimer<F: Feed> {
 }
 
 impl<F: Feed> Claimer<F> {
-    async fn run(self, mut waiting: Waiting<F>) {
+    async fn run(mut self, mut waiting: Waiting<F>) {
         let mut outage = Outage::impatient("claiming work");
-        while let Some(room) = self.room(1).await {
-            let asked = count(&room);
+        while let Some(room) = self.room().await {
+            let asked = room.count();
             match self.claim(&mut waiting, room).await {
                 Some(Ok(got)) => {
                     outage.is_over();
@@ -174,25 +200,55 @@ impl<F: Feed> Claimer<F> {
         }
     }
 
-    /// Waits until so many slots are free, and answers with all that are. `None` at the stop.
-    async fn room(&self, least: u32) -> Option<OwnedSemaphorePermit> {
-        let mut slots = loop {
+    /// Waits until there is something to claim for: free slots, or the near future. `None` at the
+    /// stop.
+    async fn room(&mut self) -> Option<Room> {
+        loop {
             self.beat.round();
+            // Handlers that end together end one after the other; one claim serves all.
+            tokio::task::yield_now().await;
+            if self.stop.is_cancelled() {
+                return None;
+            }
+            if let Some(room) = self.room_now() {
+                return Some(room);
+            }
+            let change = async {
+                if 0 < self.pace.ahead {
+                    tokio::time::sleep(GATHER_FOR).await;
+                } else if self.hands.available_permits() == 0 {
+                    drop(self.hands.acquire().await);
+                } else {
+                    drop(self.free.acquire().await);
+                }
+            };
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return None,
-                slots = self.free.clone().acquire_many_owned(least) => break slots.ok()?,
+                () = change => {}
                 () = tokio::time::sleep(ROUND) => {}
             }
-        };
-        // Handlers that were settled by one commit end one after the other; one claim serves all.
-        tokio::task::yield_now().await;
-        // Only this future takes slots, so there may be more of them in a moment but never fewer.
-        let others = u32::try_from(self.free.available_permits()).unwrap_or(u32::MAX);
-        if let Ok(others) = self.free.clone().try_acquire_many_owned(others) {
-            slots.merge(others);
         }
-        Some(slots)
+    }
+
+    fn room_now(&mut self) -> Option<Room> {
+        let (ahead, waiting) = (self.pace.ahead(), self.pace.busy.waiting());
+        // Only this future takes hands, and slots while nothing waits for any: there may be more of
+        // them in a moment but never fewer.
+        let free = self.free.available_permits();
+        // Not for every little bit: a claim has its price.
+        let more = free + ahead.saturating_sub(waiting) as usize;
+        if more < (self.slots.min(ahead) + ahead) as usize / 4 {
+            return None;
+        }
+        let hands = self.hands.available_permits().min(more);
+        let take = |from: &Arc<Semaphore>, count: usize| {
+            Arc::clone(from).try_acquire_many_owned(u32::try_from(count).unwrap_or(u32::MAX)).ok()
+        };
+        match hands {
+            0 => None,
+            _ => Some(Room { slots: take(&self.free, free)?, hands: take(&self.hands, hands)? }),
+        }
     }
 
     /// Claims what there is room for, and hands it on. Answers with how much of the room that took;
@@ -200,9 +256,9 @@ impl<F: Feed> Claimer<F> {
     async fn claim(
         &self,
         waiting: &mut Waiting<F>,
-        room: OwnedSemaphorePermit,
+        room: Room,
     ) -> Option<Result<u32, store::Error>> {
-        let asked = count(&room);
+        let asked = room.count();
         let woken = waiting.take_woken();
         let claiming = async {
             let since = Instant::now();
@@ -218,24 +274,23 @@ impl<F: Feed> Claimer<F> {
         claimed
     }
 
-    fn hand_on(
-        &self,
-        claims: Vec<F::Claim>,
-        since: Instant,
-        mut room: OwnedSemaphorePermit,
-    ) -> u32 {
+    fn hand_on(&self, claims: Vec<F::Claim>, since: Instant, mut room: Room) -> u32 {
         let mut taken = 0;
         for claim in claims {
             let cost = claim.cost().clamp(1, self.slots);
             let held = self.keeper.hold(claim.fence(), claim.build(), since);
-            let Some(slots) = room.split(cost as usize) else {
+            let Some(hands) = room.hands.split(cost as usize) else {
                 // A store that gives more than was asked for gets it back.
                 self.returns.send(held).ok();
                 continue;
             };
             taken += cost;
-            let work = Work { claim, lost: held.lost().clone() };
-            let ticket = Ticket::new(held, self.returns.clone(), slots);
+            let seat = match room.slots.split(cost as usize) {
+                Some(slots) => Seat::taken(slots),
+                None => Seat::awaited(cost, &self.pace.busy),
+            };
+            let work = Work { claim, lost: held.lost().clone(), seat: seat.clone() };
+            let ticket = Ticket::new(held, self.returns.clone(), seat, hands);
             // A ticket that is refused gives its claim back.
             self.arrivals.send(Arrived { work, ticket: Some(ticket) }).ok();
         }
@@ -266,8 +321,44 @@ impl<F: Feed> Claimer<F> {
     }
 }
 
-fn count(slots: &OwnedSemaphorePermit) -> u32 {
-    u32::try_from(slots.num_permits()).unwrap_or(u32::MAX)
+/// What may be claimed: as much as there are hands. What finds no slot waits for one.
+struct Room {
+    slots: OwnedSemaphorePermit,
+    hands: OwnedSemaphorePermit,
+}
+
+impl Room {
+    fn count(&self) -> u32 {
+        u32::try_from(self.hands.num_permits()).unwrap_or(u32::MAX)
+    }
+}
+
+/// How fast slots have become free of late, and so how much may be claimed ahead of them: what will
+/// find a slot within `AHEAD`. Where work takes longer than that, it is nothing.
+struct Pace {
+    busy: Busy,
+    since: Instant,
+    left: u64,
+    ahead: u32,
+}
+
+impl Pace {
+    fn new(busy: Busy) -> Self {
+        let left = busy.left.load(Ordering::Relaxed);
+        Self { busy, since: Instant::now(), left, ahead: 0 }
+    }
+
+    fn ahead(&mut self) -> u32 {
+        let (now, left) = (Instant::now(), self.busy.left.load(Ordering::Relaxed));
+        let passed = now - self.since;
+        if AHEAD / 4 <= passed {
+            let left_of_late = left.saturating_sub(self.left) as f64;
+            let ahead = left_of_late * AHEAD.as_secs_f64() / passed.as_secs_f64();
+            self.ahead = (ahead as u32).min(AHEAD_MOST);
+            (self.since, self.left) = (now, left);
+        }
+        self.ahead
+    }
 }
 
 /// What comes of it, unless that takes too long after the stop.

@@ -8,11 +8,9 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use apalis_core::{
@@ -21,11 +19,15 @@ use apalis_core::{
     task::{Task, builder::TaskBuilder},
     worker::context::WorkerContext,
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service};
 
-use super::{feed::Claim, serve::Work};
+use super::{
+    feed::Claim,
+    seat::{Busy, Seat},
+    serve::Work,
+};
 use crate::{
     job::Job,
     lease::Held,
@@ -33,48 +35,54 @@ use crate::{
     store,
 };
 
+/// How long a claim that was made ahead waits for a slot before it is given back.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// The place that a claim has in its program. Dropped before its handler has begun, it asks for the
 /// claim to be given back.
 pub(super) struct Ticket {
-    /// Kept, and its slots taken, until it is settled or given back.
+    /// Kept until it is settled or given back.
     held: Option<Held>,
     returns: mpsc::UnboundedSender<Held>,
-    busy: Option<Arc<AtomicU32>>,
-    slots: OwnedSemaphorePermit,
+    has_begun: bool,
+    seat: Seat,
+    /// Its part of all that the program may hold.
+    _hands: OwnedSemaphorePermit,
 }
 
 impl Ticket {
     pub(super) fn new(
         held: Held,
         returns: mpsc::UnboundedSender<Held>,
-        slots: OwnedSemaphorePermit,
+        seat: Seat,
+        hands: OwnedSemaphorePermit,
     ) -> Self {
-        Self { held: Some(held), returns, busy: None, slots }
+        Self { held: Some(held), returns, has_begun: false, seat, _hands: hands }
     }
 
-    fn cost(&self) -> u32 {
-        u32::try_from(self.slots.num_permits()).unwrap_or(u32::MAX)
-    }
-
-    fn begin(&mut self, busy: Arc<AtomicU32>) {
-        busy.fetch_add(self.cost(), Ordering::Relaxed);
-        self.busy = Some(busy);
+    /// Waits for the slots of a claim that was made ahead. False if it is not to begin.
+    async fn begin(&mut self, desk: &Desk) -> bool {
+        tokio::select! {
+            biased;
+            () = desk.stop.cancelled() => return false,
+            () = self.seat.wait(&desk.free) => {}
+            // Somebody else may have a slot for it.
+            () = tokio::time::sleep(PATIENCE) => return false,
+        }
+        self.seat.begin(&desk.busy);
+        self.has_begun = true;
+        true
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        match self.busy.take() {
-            Some(busy) => {
-                busy.fetch_sub(self.cost(), Ordering::Relaxed);
-            }
-            None => {
-                // Nobody listens any more only if `serve` itself was dropped; then the lease
-                // lapses.
-                if let Some(held) = self.held.take() {
-                    self.returns.send(held).ok();
-                }
-            }
+        self.seat.leave();
+        if !self.has_begun
+            && let Some(held) = self.held.take()
+        {
+            // Nobody listens any more only if `serve` itself was dropped; then the lease lapses.
+            self.returns.send(held).ok();
         }
     }
 }
@@ -151,7 +159,8 @@ impl<C: Claim> BackendConfig for Source<C> {
 /// The outermost layer: it keeps the tickets of running claims, and decides what their ends mean.
 #[derive(Clone)]
 pub(super) struct Desk {
-    pub(super) busy: Arc<AtomicU32>,
+    pub(super) busy: Busy,
+    pub(super) free: Arc<Semaphore>,
     pub(super) stop: CancellationToken,
     pub(super) trouble: Arc<Mutex<Outage>>,
 }
@@ -172,7 +181,7 @@ pub(super) struct AtDesk<S> {
 impl<C, S> Service<Task<Arrived<C>>> for AtDesk<S>
 where
     C: Claim,
-    S: Service<Task<Arrived<C>>, Response = ()>,
+    S: Service<Task<Arrived<C>>, Response = ()> + Clone + Send + 'static,
     S::Error: Into<BoxDynError>,
     S::Future: Send + 'static,
 {
@@ -187,18 +196,23 @@ where
     fn call(&mut self, mut task: Task<Arrived<C>>) -> Self::Future {
         let job = task.args.work.claim.fence().job;
         let mut ticket = task.args.ticket.take();
-        if let Some(ticket) = &mut ticket {
-            ticket.begin(self.desk.busy.clone());
-        }
         let desk = self.desk.clone();
-        let work = self.inner.call(task);
+        // The one that was asked whether it is ready is the one to call.
+        let next = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, next);
         Box::pin(async move {
-            match work.await.map_err(Into::into) {
+            if let Some(ticket) = &mut ticket
+                && !ticket.begin(&desk).await
+            {
+                return Ok(());
+            }
+            // Not before: within, the handler runs beside as soon as it is called.
+            match inner.call(task).await.map_err(Into::into) {
                 Ok(()) => desk.trouble().is_over(),
                 Err(error) => {
                     // Nothing was written, so the lease lapses, and a sweep decides.
                     let wait = desk.wait_after(job, error);
-                    // The slot stays taken meanwhile: who cannot finish work should not take more.
+                    // Its place stays taken meanwhile: who cannot finish work should not take more.
                     tokio::select! {
                         biased;
                         () = tokio::time::sleep(wait) => {}

@@ -118,7 +118,10 @@ async fn a_failover_by_hand_is_followed() {
     let crew = Crew::start(Redis::open(&watched.url()).await.unwrap());
     crew.goes_on("before").await;
 
-    watched.sentinel.command::<()>(&["SENTINEL", "FAILOVER", "main"]);
+    until("the sentinel has a replica to promote", async || {
+        watched.sentinel.ask::<()>(&["SENTINEL", "FAILOVER", "main"]).is_ok()
+    })
+    .await;
     until("the replica is the master", async || {
         // Whoever asks is cut off at the moment of the change.
         let info = watched.replica.ask::<String>(&["INFO", "replication"]);

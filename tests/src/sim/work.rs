@@ -176,7 +176,7 @@ pub struct Dispatcher {
 
 impl Dispatcher {
     pub async fn handle(&self, work: serve::Work<DeliveryClaim>) -> Result<(), Error> {
-        let serve::Work { claim, lost } = work;
+        let serve::Work { claim, lost, .. } = work;
         let result = tokio::select! {
             biased;
             result = self.send(&claim) => result,

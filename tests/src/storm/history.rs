@@ -68,7 +68,7 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "no attempt is running",
-        "select task_id from task_attempts where state = 'running'
+        "select id from tasks where state = 'in_progress' or begun_at is not null
           union all
          select build_id from planning_attempts where state = 'running'
           union all

@@ -62,9 +62,10 @@ impl PlanWorker {
     /// Makes one attempt at planning one build. An error means nothing was decided, and the build
     /// will be claimed again.
     pub async fn handle(&self, work: Work<BuildClaim>) -> Result<(), Error> {
-        let Work { claim, lost } = work;
+        let Work { claim, lost, seat } = work;
         let plan = draw::id::<PlanId>();
         let outcome = self.attempt(&claim, plan, &lost).await;
+        seat.leave();
 
         lease::settle(self.lease, || self.settle(&claim, plan, &outcome)).await
     }

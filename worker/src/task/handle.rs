@@ -49,13 +49,14 @@ impl TaskWorker {
     /// Makes one attempt at one task. An error means nothing was decided, and the task will be
     /// claimed again.
     pub async fn handle(&self, work: Work<TaskClaim>) -> Result<(), Error> {
-        let Work { mut claim, lost } = work;
+        let Work { mut claim, lost, seat } = work;
         if self.runner.wants_prerequisites() {
             claim.prerequisites = self.store.prerequisites(claim.task).await?;
         }
         let Some(outcome) = self.attempt(&claim, &lost).await else {
             return Ok(()); // Lost: there is nothing to write.
         };
+        seat.leave();
 
         lease::settle(self.lease, || {
             self.store.settle_task(claim.fence(), outcome.clone(), &self.retry, draw::jitter())

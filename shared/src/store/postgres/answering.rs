@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use sqlx::{PgConnection, Row, postgres::PgRow};
 
 use super::{
+    desk::{Gathered, only},
     fares::{Fare, Told},
     leases::Held,
     lock::Contended,
@@ -64,14 +65,23 @@ struct Judged {
     crashes: u32,
 }
 
+impl Gathered for Answered {
+    type Answer = ();
+    const NAME: &'static str = "answer";
+    const COMMIT_MOST: usize = 512;
+
+    async fn commit(db: &Db, all: &[Self]) -> Result<Vec<Result<(), Error>>, Error> {
+        settle_all(db, all).await
+    }
+}
+
 /// One alone.
 pub(super) async fn settle(db: &Db, answered: Answered) -> Result<(), Error> {
-    let mut settled = settle_all(db, std::slice::from_ref(&answered)).await?;
-    settled.pop().unwrap_or(Err(Error::Fenced))
+    settle_all(db, std::slice::from_ref(&answered)).await.and_then(only)
 }
 
 /// Answers for each whether it was written, and rings for what may be claimed by it.
-pub(super) async fn settle_all(db: &Db, all: &[Answered]) -> Result<Vec<Result<(), Error>>, Error> {
+async fn settle_all(db: &Db, all: &[Answered]) -> Result<Vec<Result<(), Error>>, Error> {
     // Of two answers for one delivery, at most one has the right to be written.
     let mut seen = HashSet::new();
     let is_first: Vec<bool> = all.iter().map(|one| seen.insert(one.id)).collect();

@@ -1,61 +1,12 @@
-//! Builds as clients see them: kept, read, listed.
+//! Builds as clients see them: read, listed.
 
-use secrecy::ExposeSecret;
 use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 
 use super::{
-    rows::{Columns, document, page, texts},
+    rows::{Columns, page, texts},
     *,
 };
 use crate::domain::{build, task::Phase};
-
-pub(super) async fn submit(db: &Db, new: &NewBuild) -> Result<Submitted, Error> {
-    let mut tx = db.pool.begin().await?;
-    let id = new.id.to_string();
-    let priority = new.brief.priority.into();
-    let flow = queueing::Flow { tenant: new.tenant.clone(), priority };
-    let rank = db.flows.rank_of_one(Lane::Plans, flow).await?;
-    let inserted = sqlx::query(include_str!("sql/insert_build.sql"))
-        .bind(&id)
-        .bind(&new.tenant)
-        .bind(document(&new.brief)?)
-        .bind(i16::from(new.brief.priority))
-        .bind(&new.brief.project_id)
-        .bind(new.brief.on_task_failure.as_str())
-        .bind(build::State::Queued.as_str())
-        .bind(new.idempotency.as_ref().map(|idempotency| &idempotency.key))
-        .bind(new.idempotency.as_ref().map(|idempotency| &idempotency.request_hash))
-        .bind(new.brief.deadline().map(secs))
-        .bind(&new.brief.limit_key)
-        .bind(rank)
-        .bind(new.brief.cache)
-        .execute(&mut *tx)
-        .await?
-        .rows_affected();
-    if inserted == 0 {
-        let earlier = match &new.idempotency {
-            Some(idempotency) => submitted_before(&mut tx, &new.tenant, idempotency).await?,
-            None => None,
-        };
-        return earlier.map(Submitted::Again).ok_or_else(|| Error::not_found(new.id));
-    }
-    if let Some(endpoint) = &new.webhook {
-        sqlx::query(
-            "insert into endpoints (id, build_id, url, secret, events)
-             values ($1, $2, $3, $4, $5::json)",
-        )
-        .bind(endpoint.id.to_string())
-        .bind(&id)
-        .bind(&endpoint.url)
-        .bind(endpoint.secret.expose_secret())
-        .bind(document(&endpoint.events)?)
-        .execute(&mut *tx)
-        .await?;
-    }
-    let build = view(&mut tx, new.id).await?;
-    tx.commit().await?;
-    Ok(Submitted::New(build))
-}
 
 /// The build that a key stands for, if the tenant has used it.
 pub(super) async fn submitted_before(

@@ -5,7 +5,7 @@ use sqlx::{PgConnection, Row};
 use super::{
     lock::Locked,
     queueing::Flows,
-    rows::{Columns, int, texts},
+    rows::{Columns, int},
     *,
 };
 use crate::domain::{
@@ -100,24 +100,14 @@ async fn end(
 }
 
 async fn cancel_tasks(conn: &mut PgConnection, build: &str) -> Result<Vec<TaskRef>, Error> {
-    let mut rows = sqlx::query(
-        "update tasks
-            set state = $2, due_at = null, parked_on = null, holder = null, leased_until = null,
-                settled_at = clock_timestamp()
-          where plan_id in (select id from plans where build_id = $1) and settled_at is null
-         returning id, name, place",
-    )
-    .bind(build)
-    .bind(task::State::Pending.on(task::Trigger::BuildCancelled)?.as_str())
-    .fetch_all(&mut *conn)
-    .await?;
+    let mut rows = sqlx::query(include_str!("sql/cancel_tasks.sql"))
+        .bind(build)
+        .bind(task::State::Pending.on(task::Trigger::BuildCancelled)?.as_str())
+        .bind(attempt::State::Running.on(attempt::Trigger::Cancelled)?.as_str())
+        .fetch_all(conn)
+        .await?;
     rows.sort_by_key(|row| row.get::<i32, _>("place"));
-    let open = rows
-        .iter()
-        .map(|row| Ok(TaskRef { id: row.word("id")?, name: row.try_get("name")? }))
-        .collect::<Result<Vec<_>, Error>>()?;
-    losing::end_running(conn, &texts(open.iter().map(|task| task.id))).await?;
-    Ok(open)
+    rows.iter().map(|row| Ok(TaskRef { id: row.word("id")?, name: row.try_get("name")? })).collect()
 }
 
 pub(super) async fn end_overdue(db: &Db, limit: u32) -> Result<u32, Error> {

@@ -31,12 +31,31 @@ pub(super) async fn append(
         return Ok(Vec::new());
     }
     let entered = append_each(conn, flows, &mut [(build, events)]).await?;
-    sqlx::query("update builds set last_seq = $2, updated_at = clock_timestamp() where id = $1")
-        .bind(build.id.to_string())
-        .bind(build.last_seq)
-        .execute(conn)
-        .await?;
+    move_on(conn, std::iter::once(&*build)).await?;
     Ok(entered)
+}
+
+/// Writes how far the logs of builds have got.
+pub(super) async fn move_on(
+    conn: &mut PgConnection,
+    builds: impl Iterator<Item = &Locked>,
+) -> Result<(), Error> {
+    let (ids, seqs): (Vec<_>, Vec<_>) =
+        builds.map(|build| (build.id.to_string(), build.last_seq)).unzip();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "update builds b
+            set last_seq = u.last_seq, updated_at = clock_timestamp()
+           from unnest($1::text[], $2::bigint[]) as u (id, last_seq)
+          where b.id = u.id",
+    )
+    .bind(ids)
+    .bind(seqs)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Writes events of many builds down, with numbers that follow on, and a delivery of each to every

@@ -279,7 +279,8 @@ async fn write_edges(conn: &mut PgConnection, old: &Old, new: &New) -> Result<()
     .execute(&mut *conn)
     .await?;
     let writers = old.writers.iter().map(|(path, task)| (path.as_str(), new.ids[*task]));
-    inserting::keep_writers(conn, new.plan, writers).await
+    let writers = writers.map(|(path, task)| (new.plan, path, task));
+    inserting::keep_writers(conn, writers).await
 }
 
 async fn write_files(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 
 use super::{
-    inserting::{self, NewTask},
+    inserting::{self, Inserted, NewTask},
     lock::Locked,
     losing,
     queueing::Flows,
@@ -203,7 +203,7 @@ async fn write(
         .bind(int(build.tally.tasks))
         .execute(&mut *conn)
         .await?;
-    let new: Vec<_> = added
+    let tasks = added
         .tasks
         .iter()
         .map(|added| NewTask {
@@ -214,7 +214,8 @@ async fn write(
             waiting_on: added.waiting_on,
         })
         .collect();
-    let ready = inserting::insert(conn, flows, build, (plan, place), &new).await?;
+    let inserted = [Inserted { build, plan, place, tasks }];
+    let ready = inserting::insert(conn, flows, &inserted).await?;
     sqlx::query(
         "insert into task_keys (plan_id, key, task_id)
          select $1, * from unnest($2::text[], $3::text[])",
@@ -224,7 +225,7 @@ async fn write(
     .bind(texts(added.tasks.iter().map(|added| added.id)))
     .execute(&mut *conn)
     .await?;
-    let writers = added.writers.iter().map(|(path, task)| (path.as_str(), *task));
-    inserting::keep_writers(conn, plan, writers).await?;
+    let writers = added.writers.iter().map(|(path, task)| (plan, path.as_str(), *task));
+    inserting::keep_writers(conn, writers).await?;
     Ok(ready)
 }

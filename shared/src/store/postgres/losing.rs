@@ -169,7 +169,6 @@ async fn write_task(
     attempt: u32,
     settlement: &Settlement,
 ) -> Result<(), Error> {
-    let failure = settlement.failure.as_ref().map(document).transpose()?;
     let written = sqlx::query(include_str!("sql/settle_task.sql"))
         .bind(id.to_string())
         .bind(int(attempt))
@@ -177,26 +176,13 @@ async fn write_task(
         .bind(settlement.due_in.map(secs))
         .bind(int(settlement.failures))
         .bind(int(settlement.crashes))
-        .bind(&failure)
+        .bind(settlement.failure.as_ref().map(document).transpose()?)
         .bind(settlement.task.is_final())
-        .execute(&mut *conn)
+        .bind(settlement.attempt.as_str())
+        .execute(conn)
         .await?
         .rows_affected();
-    if written == 0 {
-        return Err(Error::Fenced);
-    }
-    sqlx::query(
-        "update task_attempts
-            set state = $3, failure = $4::json, settled_at = clock_timestamp()
-          where task_id = $1 and number = $2 and state = 'running'",
-    )
-    .bind(id.to_string())
-    .bind(int(attempt))
-    .bind(settlement.attempt.as_str())
-    .bind(failure)
-    .execute(conn)
-    .await?;
-    Ok(())
+    if written == 0 { Err(Error::Fenced) } else { Ok(()) }
 }
 
 /// Ends tasks that are not final, and with them the attempts that run.
@@ -209,25 +195,27 @@ pub(super) async fn end_tasks(
         return Ok(());
     }
     let ids = texts(ids);
+    end_running(conn, &ids).await?;
     sqlx::query(
         "update tasks
             set state = $2, due_at = null, parked_on = null, holder = null, leased_until = null,
-                settled_at = clock_timestamp()
+                begun_at = null, settled_at = clock_timestamp()
           where id = any($1)",
     )
     .bind(&ids)
     .bind(state.as_str())
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    end_running(conn, &ids).await
+    Ok(())
 }
 
-/// Cancels the attempts that run at any of these tasks.
-pub(super) async fn end_running(conn: &mut PgConnection, tasks: &[String]) -> Result<(), Error> {
+/// Cancels the attempts that run at any of these tasks, which are about to end.
+async fn end_running(conn: &mut PgConnection, tasks: &[String]) -> Result<(), Error> {
     sqlx::query(
-        "update task_attempts
-            set state = $2, settled_at = clock_timestamp()
-          where task_id = any($1) and state = 'running'",
+        "insert into task_attempts (task_id, number, holder, state, started_at, settled_at)
+         select id, attempt, holder, $2, begun_at, clock_timestamp()
+           from tasks
+          where id = any($1) and state is not distinct from 'in_progress'",
     )
     .bind(tasks)
     .bind(attempt::State::Running.on(attempt::Trigger::Cancelled)?.as_str())

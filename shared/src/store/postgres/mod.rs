@@ -9,7 +9,9 @@ mod connecting;
 mod lock;
 mod rows;
 mod builds;
+mod submitting;
 mod planning;
+mod adopting;
 mod plans;
 mod tasks;
 mod inserting;
@@ -29,7 +31,6 @@ mod deliveries;
 mod choosing;
 mod answering;
 mod fares;
-mod post;
 mod endpoints;
 mod replays;
 mod queueing;
@@ -51,7 +52,8 @@ use async_trait::async_trait;
 use sqlx::PgPool;
 
 use self::{
-    choosing::Looked, claiming::Claimed, desk::Desk, post::Post, queueing::Flows, settling::Ended,
+    adopting::Adopted, answering::Answered, choosing::Looked, claiming::Claimed, desk::Desk,
+    queueing::Flows, settling::Ended,
 };
 use super::*;
 
@@ -59,8 +61,10 @@ use super::*;
 #[derive(Debug, Clone)]
 pub struct Postgres {
     db: Db,
-    desk: Desk,
-    post: Post,
+    submissions: Desk<NewBuild>,
+    plans: Desk<Adopted>,
+    settlements: Desk<Ended>,
+    answers: Desk<Answered>,
     looked: Looked,
 }
 
@@ -77,8 +81,14 @@ impl Postgres {
     pub async fn open(url: &str) -> Result<Self, OpenError> {
         let (pool, flows) = connecting::open(url).await?;
         let db = Db { pool, flows, bell: Bell::default() };
-        let (desk, post) = (Desk::open(db.clone()), Post::open(db.clone()));
-        Ok(Self { db, desk, post, looked: Looked::default() })
+        Ok(Self {
+            submissions: Desk::open(db.clone()),
+            plans: Desk::open(db.clone()),
+            settlements: Desk::open(db.clone()),
+            answers: Desk::open(db.clone()),
+            looked: Looked::default(),
+            db,
+        })
     }
 
     /// Claims and rings for what came of it. Waits for whoever is in the way of everything.
@@ -147,7 +157,7 @@ impl Store for Postgres {
     }
 
     async fn submit(&self, new: NewBuild) -> Result<Submitted, Error> {
-        let submitted = again(|| builds::submit(&self.db, &new)).await?;
+        let submitted = self.submissions.write(new).await?;
         if let Submitted::New(build) = &submitted {
             self.db.bell.ring([Job::Plan(build.id)]);
         }
@@ -195,9 +205,18 @@ impl Store for Postgres {
         plan: &Plan,
         adoption: Adoption,
     ) -> Result<(), Error> {
-        let ready = again(|| planning::adopt(&self.db, claim, plan, adoption)).await?;
-        self.db.bell.ring(ready);
-        Ok(())
+        let adopted = Adopted {
+            build: claim.build,
+            attempt: claim.attempt,
+            on_loss: claim.brief.on_loss,
+            plan: plan.clone(),
+            adoption,
+        };
+        if adopting::GATHERED_MOST < plan.tasks.len() {
+            again(|| adopting::adopt(&self.db, &adopted)).await
+        } else {
+            self.plans.write(adopted).await
+        }
     }
 
     async fn settle_planning(
@@ -247,7 +266,7 @@ impl Store for Postgres {
     ) -> Result<(), Error> {
         let Job::Task(task) = fence.job else { return Err(Error::Fenced) };
         let held = leases::Held::by_claim(fence.attempt);
-        self.desk.settle(Ended { task, held, outcome, policy: *policy, jitter }).await
+        self.settlements.write(Ended { task, held, outcome, policy: *policy, jitter }).await
     }
 
     async fn add_tasks(&self, build: BuildId, tasks: &[DraftTask]) -> Result<Vec<Task>, Error> {
@@ -343,7 +362,7 @@ impl Store for Postgres {
         let Job::Delivery(id) = fence.job else { return Err(Error::Fenced) };
         let held = leases::Held::by_claim(fence.attempt);
         let end = answering::End::Sent(Box::new(result.clone()));
-        self.post.settle(answering::Answered { id, held, end, policy: *policy, jitter }).await
+        self.answers.write(Answered { id, held, end, policy: *policy, jitter }).await
     }
 
     async fn deliveries(&self, wanted: &DeliveriesWanted) -> Result<Page<Delivery>, Error> {

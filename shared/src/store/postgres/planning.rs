@@ -1,20 +1,18 @@
-//! Planning, the leased work of a build: claimed, noted, adopted or settled.
+//! Planning, the leased work of a build: claimed, noted, settled. See `adopting.rs` for what becomes
+//! of its plan.
+
+use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
 
 use super::{
     claiming::Claimed,
-    inserting::NewTask,
     leases::Held,
     lock::{self, Locked},
-    queueing::Flows,
     rows::{Columns, document, int},
     *,
 };
-use crate::{
-    domain::{attempt, build, dependency::OnLoss, plan, settle, task},
-    draw,
-};
+use crate::domain::{attempt, build, settle};
 
 /// Claims what is next in the lane.
 pub(super) async fn claim(db: &Db, ask: &Ask) -> Result<Claimed<BuildClaim>, Error> {
@@ -32,20 +30,28 @@ pub(super) async fn claim(db: &Db, ask: &Ask) -> Result<Claimed<BuildClaim>, Err
         .bind(attempt::State::Running.as_str())
         .fetch_all(&mut *tx)
         .await?;
-    let (mut claims, mut entered) = (Vec::with_capacity(rows.len()), Vec::new());
+    let mut claims = Vec::with_capacity(rows.len());
+    let mut started = BTreeMap::new();
     for row in &rows {
         let claim = BuildClaim {
             build: row.word("id")?,
             attempt: row.count("attempt")?,
             brief: row.json("brief")?,
         };
-        if let (1, Some(build)) = (claim.attempt, picked.builds.get_mut(&claim.build)) {
+        if claim.attempt == 1 {
             let brief = &claim.brief;
-            let started = Event::build_started(&brief.prompt, brief.framework.as_deref());
-            entered.extend(events::append(&mut tx, &db.flows, build, &[started]).await?);
+            let event = Event::build_started(&brief.prompt, brief.framework.as_deref());
+            started.insert(claim.build, [event]);
         }
         claims.push(claim);
     }
+    let mut logs: Vec<_> = picked
+        .builds
+        .iter_mut()
+        .filter_map(|(id, build)| Some((build, started.get(id)?.as_slice())))
+        .collect();
+    let entered = events::append_each(&mut tx, &db.flows, &mut logs).await?;
+    events::move_on(&mut tx, logs.iter().map(|(build, _)| &**build)).await?;
     tx.commit().await?;
     Ok(Claimed { claims, entered, passed_over: None })
 }
@@ -66,129 +72,14 @@ pub(super) async fn held(
     held: Held,
 ) -> Result<Locked, Error> {
     let build = lock::build(conn, id).await?.ok_or(Error::Fenced)?;
-    let is_held = build.state == build::State::Planning
+    if is_held(&build, held) { Ok(build) } else { Err(Error::Fenced) }
+}
+
+/// Whether it is this attempt at planning that runs.
+pub(super) fn is_held(build: &Locked, held: Held) -> bool {
+    build.state == build::State::Planning
         && build.attempt == held.attempt
-        && (build.lapsed || !held.lapsed);
-    if is_held { Ok(build) } else { Err(Error::Fenced) }
-}
-
-pub(super) async fn adopt(
-    db: &Db,
-    claim: &BuildClaim,
-    plan: &Plan,
-    adoption: Adoption,
-) -> Result<Vec<Job>, Error> {
-    let mut tx = db.pool.begin().await?;
-    let mut build = held(&mut tx, claim.build, Held::by_claim(claim.attempt)).await?;
-    let (state, trigger, within) = match adoption {
-        Adoption::AtOnce { .. } => (plan::State::Adopted, build::Trigger::PlanAdopted, None),
-        Adoption::OnApproval { within, .. } => {
-            (plan::State::Proposed, build::Trigger::PlanProposed, Some(within))
-        }
-    };
-    sqlx::query(include_str!("sql/insert_plan.sql"))
-        .bind(adoption.plan().to_string())
-        .bind(build.id.to_string())
-        .bind(state.as_str())
-        .bind(document(&plan.spec)?)
-        .bind(&plan.project_type)
-        .bind(&plan.framework)
-        .bind(plan.complexity.as_str())
-        .bind(document(&plan.notes)?)
-        .bind(int(plan.estimated_secs))
-        .bind(document(&plan.straightened)?)
-        .bind(within.map(secs))
-        .bind(plan.timeout.map(|timeout| i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX)))
-        .execute(&mut *tx)
-        .await?;
-    let mut ready =
-        insert_tasks(&mut tx, &db.flows, &build, (plan, adoption), claim.brief.on_loss).await?;
-    sqlx::query(
-        "update builds
-            set state = $3, plan_id = $4, holder = null, leased_until = null, tasks = $5,
-                deadline_at = coalesce(deadline_at, clock_timestamp() + make_interval(secs => $6))
-          where id = $1 and attempt = $2 and state = 'planning'",
-    )
-    .bind(build.id.to_string())
-    .bind(int(claim.attempt))
-    .bind(build.state.on(trigger)?.as_str())
-    .bind(adoption.plan().to_string())
-    .bind(int(u32::try_from(plan.tasks.len()).unwrap_or(u32::MAX)))
-    .bind(plan.timeout.filter(|_| within.is_none()).map(secs))
-    .execute(&mut *tx)
-    .await?;
-    let succeeded = attempt::State::Running.on(attempt::Trigger::Success)?;
-    end_attempt(&mut tx, build.id, claim.attempt, succeeded, None).await?;
-    ready.extend(
-        events::append(&mut tx, &db.flows, &mut build, &adoption_events(plan, adoption)).await?,
-    );
-    let lanes = claiming::parked_lanes(&mut tx, Lane::Plans).await?;
-    ready.extend(claiming::wake_ups(&lanes));
-    tx.commit().await?;
-    Ok(ready)
-}
-
-fn adoption_events(plan: &Plan, adoption: Adoption) -> Vec<Event> {
-    let listed: Vec<_> = plan
-        .tasks
-        .iter()
-        .map(|planned| &planned.task)
-        .map(|task| (task.name.as_str(), task.operation.as_str(), task.description.as_str()))
-        .collect();
-    let needs_approval = matches!(adoption, Adoption::OnApproval { .. });
-    let generated = Event::plan_generated(
-        adoption.plan(),
-        plan.estimated_secs,
-        &listed,
-        &plan.notes,
-        needs_approval,
-    );
-    let mut told = Vec::new();
-    if !plan.straightened.is_empty() {
-        told.push(Event::plan_warning(adoption.plan(), &plan.straightened));
-    }
-    if !plan.ordered.is_empty() {
-        told.push(Event::plan_ordered(adoption.plan(), &plan.ordered));
-    }
-    told.push(generated);
-    told
-}
-
-/// Writes all tasks of a plan; answers with what is ready.
-async fn insert_tasks(
-    conn: &mut PgConnection,
-    flows: &Flows,
-    build: &Locked,
-    (plan, adoption): (&Plan, Adoption),
-    on_loss: OnLoss,
-) -> Result<Vec<Job>, Error> {
-    let at_once = matches!(adoption, Adoption::AtOnce { .. });
-    let released = task::State::Pending.on(task::Trigger::DependenciesMet)?;
-    let ids: Vec<TaskId> = plan.tasks.iter().map(|_| draw::id()).collect();
-    let new: Vec<_> = plan
-        .tasks
-        .iter()
-        .zip(&ids)
-        .map(|(planned, &id)| NewTask {
-            id,
-            task: &planned.task,
-            needs: planned
-                .waits_for
-                .iter()
-                .map(|need| (ids[need.on], need.on_loss.unwrap_or(on_loss)))
-                .collect(),
-            state: if at_once && planned.waits_for.is_empty() {
-                released
-            } else {
-                task::State::Pending
-            },
-            waiting_on: u32::try_from(planned.waits_for.len()).unwrap_or(u32::MAX),
-        })
-        .collect();
-    let ready = inserting::insert(conn, flows, build, (adoption.plan(), 0), &new).await?;
-    let writers = plan.writers.iter().map(|(path, task)| (path.as_str(), ids[*task]));
-    inserting::keep_writers(conn, adoption.plan(), writers).await?;
-    Ok(ready)
+        && (build.lapsed || !held.lapsed)
 }
 
 pub(super) async fn settle(

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, Row, postgres::PgRow};
 
 use super::{
+    desk::{Gathered, only},
     leases::Held,
     lock::{Contended, Locked},
     queueing::Flows,
@@ -45,10 +46,19 @@ pub(super) struct Rang {
     pub recalled: Vec<BuildId>,
 }
 
+impl Gathered for Ended {
+    type Answer = ();
+    const NAME: &'static str = "settlement";
+    const COMMIT_MOST: usize = 512;
+
+    async fn commit(db: &Db, all: &[Self]) -> Result<Vec<Result<(), Error>>, Error> {
+        settle_all(db, all).await
+    }
+}
+
 /// Settles one attempt.
 pub(super) async fn settle(db: &Db, ended: Ended) -> Result<(), Error> {
-    let mut answers = settle_all(db, std::slice::from_ref(&ended)).await?;
-    answers.pop().unwrap_or(Err(Error::Fenced))
+    settle_all(db, std::slice::from_ref(&ended)).await.and_then(only)
 }
 
 /// Settles attempts in one commit and rings the bell. `Fenced` for those that are not running;

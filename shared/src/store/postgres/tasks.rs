@@ -1,6 +1,6 @@
 //! Tasks: read, and claimed. See `settling.rs` for what becomes of a claim.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
@@ -77,8 +77,9 @@ pub(super) fn read(row: &PgRow) -> Result<Task, Error> {
 }
 
 pub(super) async fn attempts(pool: &PgPool, id: TaskId) -> Result<Vec<AttemptView>, Error> {
-    let rows = sqlx::query("select * from task_attempts where task_id = $1 order by number")
+    let rows = sqlx::query(include_str!("sql/attempts.sql"))
         .bind(id.to_string())
+        .bind(attempt::State::Running.as_str())
         .fetch_all(pool)
         .await?;
     if rows.is_empty() {
@@ -108,14 +109,14 @@ pub(super) async fn claim(db: &Db, ask: &Ask) -> Result<Claimed<TaskClaim>, Erro
         tx.commit().await?;
         return Ok(Claimed::nothing(picked.passed_over));
     }
-    let rows = sqlx::query(include_str!("sql/claim_tasks.sql"))
+    let mut rows = sqlx::query(include_str!("sql/claim_tasks.sql"))
         .bind(&picked.ids)
         .bind(task::State::Ready.on(task::Trigger::Claimed)?.as_str())
         .bind(ask.holder.to_string())
         .bind(secs(ask.lease))
-        .bind(attempt::State::Running.as_str())
         .fetch_all(&mut *tx)
         .await?;
+    rows.sort_by(|one, other| place(one).partial_cmp(&place(other)).unwrap_or(Ordering::Equal));
     let plans = plans_of(&mut tx, &rows).await?;
     let mut claims = Vec::with_capacity(rows.len());
     let mut started: BTreeMap<BuildId, Vec<Event>> = BTreeMap::new();
@@ -133,20 +134,14 @@ pub(super) async fn claim(db: &Db, ask: &Ask) -> Result<Claimed<TaskClaim>, Erro
         .filter_map(|(id, build)| Some((build, started.get(id)?.as_slice())))
         .collect();
     let entered = events::append_each(&mut tx, &db.flows, &mut logs).await?;
-    let (ids, seqs): (Vec<_>, Vec<_>) =
-        logs.iter().map(|(build, _)| (build.id.to_string(), build.last_seq)).unzip();
-    sqlx::query(
-        "update builds b
-            set last_seq = u.last_seq, updated_at = clock_timestamp()
-           from unnest($1::text[], $2::bigint[]) as u (id, last_seq)
-          where b.id = u.id",
-    )
-    .bind(ids)
-    .bind(seqs)
-    .execute(&mut *tx)
-    .await?;
+    events::move_on(&mut tx, logs.iter().map(|(build, _)| &**build)).await?;
     tx.commit().await?;
     Ok(Claimed { claims, entered, passed_over: None })
+}
+
+/// Where a task stood in its lane.
+fn place(row: &PgRow) -> (f64, &str) {
+    (row.try_get("rank").unwrap_or_default(), row.try_get("id").unwrap_or_default())
 }
 
 /// What tasks have of their plans and builds.

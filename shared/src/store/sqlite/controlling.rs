@@ -57,25 +57,17 @@ pub(super) async fn end(tx: &mut Tx, id: TaskId, how: ByHand, reason: &str) -> R
     };
     settling::read_losses(tx, &mut progress, false).await?;
     let settlement = progress.end_by_hand(task.state, how, reason)?;
+    tasks::end_attempts(tx, &to_json(&[id])?, settlement.attempt, None).await?;
     sqlx::query(
         "update tasks
             set state = $2, due_at = null, parked_on = null, holder = null, leased_until = null,
-                settled_at = $3, failure = $4
+                begun_at = null, settled_at = $3, failure = $4
           where id = $1",
     )
     .bind(id.to_string())
     .bind(settlement.task.as_str())
     .bind(tx.now)
     .bind(settlement.failure.as_ref().map(to_json).transpose()?)
-    .execute(tx.db())
-    .await?;
-    sqlx::query(
-        "update task_attempts set state = $2, settled_at = $3
-          where task_id = $1 and state = 'running'",
-    )
-    .bind(id.to_string())
-    .bind(settlement.attempt.as_str())
-    .bind(tx.now)
     .execute(tx.db())
     .await?;
     settling::write_rest(tx, &of, &settlement).await?;

@@ -41,12 +41,10 @@ pub(super) async fn remaining(
 async fn open(db: &mut SqliteConnection, id: BuildId, plan: PlanId) -> Result<Vec<Open>, Error> {
     let rows = sqlx::query(
         "select t.id, t.operation, t.role, t.estimated_secs,
-                coalesce(cast(unixepoch('subsec') * 1000 as integer) - a.started_at, 0) as running,
+                coalesce(cast(unixepoch('subsec') * 1000 as integer) - t.begun_at, 0) as running,
                 (select json_group_array(on_task_id) from dependencies where task_id = t.id)
                   as waits_for
            from tasks t
-           left join task_attempts a
-             on a.task_id = t.id and a.number = t.attempt and a.state = 'running'
           where t.build_id = $1 and t.plan_id = $2 and t.settled_at is null
           order by t.place",
     )

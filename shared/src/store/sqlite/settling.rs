@@ -52,8 +52,10 @@ pub(super) async fn write(
     (id, attempt): (TaskId, u32),
     settlement: &Settlement,
 ) -> Result<(), Error> {
+    let ended = (settlement.attempt, settlement.failure.as_ref());
+    tasks::end_attempts(tx, &to_json(&[id])?, ended.0, ended.1).await?;
+    // Whoever does not pass the fence has ended nothing: all is undone.
     write_task(tx, id, attempt, settlement).await?;
-    write_attempt(tx, id, attempt, settlement).await?;
     if let Some(output) = &settlement.output {
         files::keep(tx, of.build, id, output).await?;
         results::keep(tx, of.build, output).await?;
@@ -225,7 +227,7 @@ async fn write_task(
     let written = sqlx::query(
         "update tasks
             set state = $3, due_at = $4, parked_on = iif($10 < $4, 'time', null), holder = null,
-                leased_until = null,
+                leased_until = null, begun_at = null,
                 failures = failures + $5, crashes = crashes + $6,
                 failure = coalesce($7, failure), logs = coalesce($8, logs),
                 settled_at = iif($9, $10, null)
@@ -246,29 +248,6 @@ async fn write_task(
     .execute(tx.db())
     .await?;
     if written.rows_affected() == 0 { Err(Error::Fenced) } else { Ok(()) }
-}
-
-async fn write_attempt(
-    tx: &mut Tx,
-    id: TaskId,
-    attempt: u32,
-    settlement: &Settlement,
-) -> Result<(), Error> {
-    sqlx::query(
-        "update task_attempts
-            set state = $3, failure = $4, settled_at = $5
-          where task_id = $1
-            and number = $2
-            and state = 'running'",
-    )
-    .bind(id.to_string())
-    .bind(attempt)
-    .bind(settlement.attempt.as_str())
-    .bind(settlement.failure.as_ref().map(to_json).transpose()?)
-    .bind(tx.now)
-    .execute(tx.db())
-    .await?;
-    Ok(())
 }
 
 /// Lets the dependents wait for fewer tasks, and releases those that wait for none.

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{
-        attempt,
+        attempt::{self, Failure},
         event::{Event, TaskRef},
         id::{BuildId, TaskId},
         task::State,
@@ -96,9 +96,17 @@ pub(super) async fn attempts(
 ) -> Result<Vec<AttemptView>, Error> {
     let rows = sqlx::query(
         "select number, holder, state, failure, started_at, settled_at
-           from task_attempts where task_id = $1 order by number",
+           from task_attempts
+          where task_id = $1
+          union all
+         -- The one that runs, which only its task knows of.
+         select attempt, holder, $2, null, begun_at, null
+           from tasks
+          where id = $1 and state = 'in_progress'
+          order by number",
     )
     .bind(id.to_string())
+    .bind(attempt::State::Running.as_str())
     .fetch_all(&mut *db)
     .await?;
     if rows.is_empty() {
@@ -125,7 +133,7 @@ pub(super) async fn claim(tx: &mut Tx, ask: &Ask) -> Result<Vec<TaskClaim>, Erro
     let mut rows = sqlx::query(
         "update tasks
             set state = 'in_progress', attempt = attempt + 1, holder = $2, leased_until = $3,
-                due_at = null, started_at = coalesce(started_at, $4)
+                due_at = null, begun_at = $4, started_at = coalesce(started_at, $4)
           where id in (select value from json_each($1))
             and state = 'ready'
           returning id, build_id, plan_id, attempt, key, name, description, phase, operation,
@@ -156,7 +164,6 @@ pub(super) async fn claim(tx: &mut Tx, ask: &Ask) -> Result<Vec<TaskClaim>, Erro
         started.entry(claim.build).or_default().push(event);
         claims.push(claim);
     }
-    begin_attempts(tx, ask, &claims).await?;
     for (build, told) in started {
         events::append(tx, build, &told).await?;
     }
@@ -211,18 +218,29 @@ fn read_claim(row: &SqliteRow, plan: OfPlan) -> Result<TaskClaim, sqlx::Error> {
     })
 }
 
-async fn begin_attempts(tx: &mut Tx, ask: &Ask, claims: &[TaskClaim]) -> Result<(), Error> {
-    let rows: Vec<_> = claims.iter().map(|claim| json!([claim.task, claim.attempt])).collect();
-    sqlx::query(
-        "insert into task_attempts (task_id, number, holder, state, started_at)
-         select value ->> 0, value ->> 1, $2, 'running', $3 from json_each($1)",
+/// Writes how the attempts ended that run at these tasks, which are a list of ids as JSON and are
+/// about to change. Answers with how many there are.
+pub(super) async fn end_attempts(
+    tx: &mut Tx,
+    tasks: &str,
+    state: attempt::State,
+    failure: Option<&Failure>,
+) -> Result<u64, Error> {
+    let ended = sqlx::query(
+        "insert into task_attempts
+           (task_id, number, holder, state, failure, started_at, settled_at)
+         select id, attempt, holder, $2, $3, begun_at, $4
+           from tasks
+          where id in (select value from json_each($1))
+            and state = 'in_progress'",
     )
-    .bind(to_json(&rows)?)
-    .bind(ask.holder.to_string())
+    .bind(tasks)
+    .bind(state.as_str())
+    .bind(failure.map(to_json).transpose()?)
     .bind(tx.now)
     .execute(tx.db())
     .await?;
-    Ok(())
+    Ok(ended.rows_affected())
 }
 
 /// The tasks of a build that are not final, in the order of the plan.
@@ -251,20 +269,11 @@ pub(super) async fn cancel(tx: &mut Tx, ids: &[TaskId]) -> Result<bool, Error> {
     let Some(&first) = ids.first() else { return Ok(false) };
     let ids = to_json(ids)?;
     let cancelled = attempt::State::Running.on(attempt::Trigger::Cancelled)?;
-    let fenced = sqlx::query(
-        "update task_attempts set state = $2, settled_at = $3
-          where task_id in (select value from json_each($1)) and state = 'running'",
-    )
-    .bind(&ids)
-    .bind(cancelled.as_str())
-    .bind(tx.now)
-    .execute(tx.db())
-    .await?
-    .rows_affected();
+    let fenced = end_attempts(tx, &ids, cancelled, None).await?;
     sqlx::query(
         "update tasks
             set state = 'cancelled', due_at = null, parked_on = null, holder = null,
-                leased_until = null, settled_at = $2
+                leased_until = null, begun_at = null, settled_at = $2
           where id in (select value from json_each($1))
             and state in ('pending', 'ready', 'in_progress')",
     )

@@ -1,9 +1,7 @@
 select t.id, t.operation, t.role, t.estimated_secs,
-       coalesce(extract(epoch from clock_timestamp() - a.started_at), 0)::float8 as running,
+       coalesce(extract(epoch from clock_timestamp() - t.begun_at), 0)::float8 as running,
        array(select on_task_id from dependencies where task_id = t.id) as waits_for
   from tasks t
-  left join task_attempts a
-    on a.task_id = t.id and a.number = t.attempt and a.state = 'running'
  where t.plan_id = $1
    and t.settled_at is null
  order by t.place

@@ -4,15 +4,18 @@
 with done (id, number, logs) as (
   select * from unnest($1::text[], $2::integer[], $3::text[])
 ), ended as (
-  update task_attempts a
-     set state = $5, settled_at = clock_timestamp()
+  -- Sees the tasks as they are before the update.
+  insert into task_attempts (task_id, number, holder, state, started_at, settled_at)
+  select t.id, t.attempt, t.holder, $5, t.begun_at, clock_timestamp()
     from done
-   where a.task_id = done.id and a.number = done.number
+    join tasks t on t.id = done.id
+   where t.attempt = done.number
 )
 update tasks t
    set state = $4,
        holder = null,
        leased_until = null,
+       begun_at = null,
        logs = done.logs::json,
        settled_at = clock_timestamp()
   from done

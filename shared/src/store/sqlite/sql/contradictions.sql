@@ -32,11 +32,10 @@ select 'a task is not completed by exactly one attempt', t.id
  where (t.state = 'completed') <> (select count(*) from task_attempts a
                                     where a.task_id = t.id and a.state = 'succeeded')
 union all
-select 'an attempt runs at a task that nobody holds, or the other way round', t.id
+select 'the attempts at a task that have ended are not all it has had', t.id
   from tasks t
- where iif(t.state = 'in_progress', t.attempt, 0) <>
-       (select coalesce(max(a.number), 0) from task_attempts a
-         where a.task_id = t.id and a.state = 'running')
+ where t.attempt - iif(t.state = 'in_progress', 1, 0) <>
+       (select coalesce(max(a.number), 0) from task_attempts a where a.task_id = t.id)
 union all
 select 'a task waits for another number than its dependencies have', t.id
   from tasks t
