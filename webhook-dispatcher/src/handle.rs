@@ -3,13 +3,23 @@
 use std::{sync::Arc, time::Duration};
 
 use buildfleet::{
-    domain::{attempt::Failure, retry::Policy},
+    domain::{
+        answer::Ruling,
+        attempt::Failure,
+        exchange::Exchange,
+        retry::Policy,
+        signing::{Keyring, Secret},
+    },
     draw, lease,
     queue::serve::Work,
     store::{DeliveryClaim, Error, SendResult, Store},
 };
+use secrecy::ExposeSecret as _;
 
-use crate::{request::Signed, send::Sender};
+use crate::{
+    request::{self, Signed, Unsignable},
+    send::Sender,
+};
 
 /// What it takes to deliver webhooks.
 pub struct Dispatcher {
@@ -27,27 +37,40 @@ impl Dispatcher {
         let Work { claim, lost } = work;
         // A request that is on its way is waited for even while stopping: nobody can tell whether
         // the receiver has seen it, and it takes no longer than its time limit.
-        let result = tokio::select! {
+        let exchange = tokio::select! {
             biased;
-            result = self.attempt(&claim) => result,
+            exchange = self.attempt(&claim) => exchange,
             () = lost.cancelled() => return Ok(()), // Somebody else sends it now.
         };
 
+        let result = result(exchange);
         lease::settle(self.lease, || {
             self.store.settle_delivery(claim.fence(), &result, &self.retry, draw::jitter())
         })
         .await
     }
 
-    async fn attempt(&self, claim: &DeliveryClaim) -> SendResult {
-        match Signed::new(claim, claim.claimed_at) {
+    async fn attempt(&self, claim: &DeliveryClaim) -> Exchange {
+        match signed(claim) {
             Ok(request) => self.sender.send(request).await,
-            Err(bad) => SendResult {
-                failure: Some(Failure::permanent("bad_secret", bad.to_string())),
-                status: None,
-                took_ms: 0,
-                excerpt: None,
-            },
+            Err(bad) => {
+                let failure = Failure::permanent("bad_secret", bad.to_string());
+                let ruling = Ruling { failure: Some(failure), ..Ruling::default() };
+                Exchange { ruling, ..Exchange::default() }
+            }
         }
     }
+}
+
+fn signed(claim: &DeliveryClaim) -> Result<Signed, Unsignable> {
+    let keys = Keyring::read([&Secret::new(claim.secret.expose_secret())])?;
+    let (id, body) = (claim.event.id.to_string(), request::body(&claim.event));
+    Signed::new(&claim.url, &id, body, &keys, claim.claimed_at)
+}
+
+/// The part of an exchange that the store keeps.
+fn result(exchange: Exchange) -> SendResult {
+    let Exchange { ruling, status, excerpt, timings, .. } = exchange;
+    let took_ms = u64::try_from(timings.total.as_millis()).unwrap_or(u64::MAX);
+    SendResult { failure: ruling.failure, status, took_ms, excerpt }
 }

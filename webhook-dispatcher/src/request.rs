@@ -1,10 +1,15 @@
 //! A request on its way: drafted, then signed. What is signed is what is sent.
 
-use buildfleet::store::{At, DeliveryClaim, EventView};
-use secrecy::ExposeSecret as _;
+use buildfleet::{
+    domain::signing::{self, BadKey, Keyring},
+    store::{At, EventView},
+};
+use hyper::{
+    HeaderMap,
+    body::Bytes,
+    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT},
+};
 use serde::Serialize;
-
-use crate::sign::{self, BadSecret};
 
 /// The envelope of every webhook (S2-38). Its bytes are the same on every attempt.
 #[derive(Debug, Serialize)]
@@ -29,32 +34,63 @@ pub fn body(event: &EventView) -> Vec<u8> {
     serde_json::to_vec(&envelope).expect("an envelope is JSON")
 }
 
+const PLAIN_SIGNATURE: HeaderName = HeaderName::from_static(signing::PLAIN_SIGNATURE);
+const PLAIN_TIMESTAMP: HeaderName = HeaderName::from_static(signing::PLAIN_TIMESTAMP);
+const ID: HeaderName = HeaderName::from_static(signing::ID);
+const TIMESTAMP: HeaderName = HeaderName::from_static(signing::TIMESTAMP);
+const SIGNATURE: HeaderName = HeaderName::from_static(signing::SIGNATURE);
+
+/// Why a delivery cannot be put into a request. Trying again would end in the same way.
+#[derive(Debug, thiserror::Error)]
+pub enum Unsignable {
+    #[error(transparent)]
+    Key(#[from] BadKey),
+    #[error("the id {0:?} cannot be signed")]
+    Id(String),
+}
+
 /// A request that is ready to be sent.
 #[derive(Debug, Clone)]
 pub struct Signed {
     pub url: String,
-    pub headers: Vec<(&'static str, String)>,
-    pub body: Vec<u8>,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// When it was signed.
+    pub at: At,
 }
 
 impl Signed {
-    /// Signs a delivery for an attempt that is made `now`. The id is that of the event: it stays
-    /// the same over all attempts and redeliveries, so a receiver can pass over what it has seen.
-    pub fn new(claim: &DeliveryClaim, now: At) -> Result<Self, BadSecret> {
-        let body = body(&claim.event);
-        let secret = claim.secret.expose_secret();
-        let id = claim.event.id.to_string();
+    /// Signs a body for an attempt that is made `now`. The id is that of the event: it stays the same
+    /// over all attempts and redeliveries, so a receiver can pass over what it has seen.
+    pub fn new(
+        url: &str,
+        id: &str,
+        body: Vec<u8>,
+        keys: &Keyring,
+        now: At,
+    ) -> Result<Self, Unsignable> {
+        let unsignable = || Unsignable::Id(id.to_owned());
+        if !signing::is_signable(id) {
+            return Err(unsignable());
+        }
         let now_secs = now.0.div_euclid(1000);
-        let headers = vec![
-            ("content-type", "application/json".to_owned()),
-            ("user-agent", concat!("buildfleet/", env!("CARGO_PKG_VERSION")).to_owned()),
-            ("x-webhook-signature", sign::body_hex(secret, &body)),
-            ("x-webhook-timestamp", now.0.to_string()),
-            ("webhook-signature", sign::standard(secret, &id, now_secs, &body)?),
-            ("webhook-id", id),
-            ("webhook-timestamp", now_secs.to_string()),
-        ];
-        Ok(Self { url: claim.url.clone(), headers, body })
+        let signed = keys.sign(id, now_secs, &body);
+        let value = |text: String| HeaderValue::try_from(text).map_err(|_| unsignable());
+        let mut headers = HeaderMap::with_capacity(12);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let agent = concat!("buildfleet/", env!("CARGO_PKG_VERSION"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+        if let Some(plain) = signed.plain {
+            headers.insert(PLAIN_SIGNATURE, value(plain)?);
+        }
+        headers.insert(PLAIN_TIMESTAMP, HeaderValue::from(now.0));
+        headers.insert(SIGNATURE, value(signed.standard)?);
+        headers.insert(ID, value(id.to_owned())?);
+        headers.insert(TIMESTAMP, HeaderValue::from(now_secs));
+        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        // What is not compressed cannot blow up.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        Ok(Self { url: url.to_owned(), headers, body: body.into(), at: now })
     }
 }
 
@@ -63,6 +99,7 @@ mod tests {
     use buildfleet::domain::{
         event::Kind,
         id::{BuildId, EventId},
+        signing::Secret,
     };
     use serde_json::json;
 
@@ -87,5 +124,40 @@ mod tests {
             "{\"type\":\"build_started\",\"buildId\":\"bld_01J8ZQ5W3V9K2M4N6P7R8S9T0A\",\
              \"timestamp\":1763724000123,\"data\":{\"prompt\":\"a to-do list\",\"framework\":null}}"
         );
+    }
+
+    #[test]
+    fn the_headers_are_these_and_no_others() {
+        let keys = Keyring::read([&Secret::new("It's a Secret to Everybody")]).unwrap();
+        let body = b"Hello, World!".to_vec();
+
+        let signed = Signed::new("http://a/", "evt_1", body, &keys, At(1_763_724_000_123)).unwrap();
+
+        let headers: Vec<_> = signed
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+            .collect();
+        assert_eq!(
+            headers,
+            [
+                ("content-type", "application/json"),
+                ("user-agent", concat!("buildfleet/", env!("CARGO_PKG_VERSION"))),
+                (
+                    "x-webhook-signature",
+                    "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+                ),
+                ("x-webhook-timestamp", "1763724000123"),
+                (
+                    "webhook-signature",
+                    keys.sign("evt_1", 1_763_724_000, b"Hello, World!").standard.as_str()
+                ),
+                ("webhook-id", "evt_1"),
+                ("webhook-timestamp", "1763724000"),
+                ("accept", "*/*"),
+                ("accept-encoding", "identity"),
+            ]
+        );
+        assert!(Signed::new("http://a/", "evt.1", Vec::new(), &keys, At(0)).is_err());
     }
 }

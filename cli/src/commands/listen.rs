@@ -9,11 +9,13 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::any,
 };
-use buildfleet::shutdown;
+use buildfleet::{
+    domain::signing::{self, Secret, Standard, Verifier},
+    shutdown,
+};
 use console::style;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use webhook_dispatcher::sign;
 
 use super::Context;
 use crate::{
@@ -23,7 +25,7 @@ use crate::{
 };
 
 struct Receiver {
-    secret: String,
+    keys: Verifier,
     status: StatusCode,
     detail: Detail,
     json: bool,
@@ -32,6 +34,8 @@ struct Receiver {
 pub async fn run(context: &Context, args: args::Listen) -> Result<Exit, Error> {
     let status = StatusCode::from_u16(args.status)
         .map_err(|_| Error::Usage(format!("--status: {} is no HTTP status", args.status)))?;
+    let keys = Verifier::read([&Secret::new(args.secret)])
+        .map_err(|bad| Error::Usage(format!("--secret: {bad}")))?;
     let stop = shutdown::on_signal()
         .map_err(|error| Error::here("listening for signals", error))?
         .or_exit();
@@ -39,8 +43,7 @@ pub async fn run(context: &Context, args: args::Listen) -> Result<Exit, Error> {
     let listener = TcpListener::bind(args.listen).await.map_err(here)?;
     let address = listener.local_addr().map_err(here)?;
     eprintln!("receiving webhooks at http://{address}/ until Ctrl-C");
-    let receiver =
-        Receiver { secret: args.secret, status, detail: args.detail, json: context.json };
+    let receiver = Receiver { keys, status, detail: args.detail, json: context.json };
     let router = Router::new().fallback(any(receive)).with_state(Arc::new(receiver));
     axum::serve(listener, router)
         .with_graceful_shutdown(async move { stop.cancelled().await })
@@ -54,15 +57,15 @@ async fn receive(
     headers: HeaderMap,
     body: Bytes,
 ) -> StatusCode {
-    let verdict = verdict(&receiver.secret, &headers, &body);
+    let verdict = verdict(&receiver.keys, &headers, &body);
     let event: Value = serde_json::from_slice(&body)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&body).into_owned()));
     if receiver.json {
         answer::line(
-            json!({ "verified": verdict.is_ok(), "fault": verdict.err(), "event": event }),
+            json!({ "verified": verdict.is_ok(), "fault": verdict.as_ref().err(), "event": event }),
         );
     } else {
-        let mark = match verdict {
+        let mark = match &verdict {
             Ok(()) => style("✔ verified").green().to_string(),
             Err(fault) => style(format!("✘ {fault}")).red().to_string(),
         };
@@ -81,19 +84,16 @@ async fn receive(
 }
 
 /// Checks both signatures. The time is not checked: what was sent a while ago is printed too.
-fn verdict(secret: &str, headers: &HeaderMap, body: &[u8]) -> Result<(), &'static str> {
+fn verdict(keys: &Verifier, headers: &HeaderMap, body: &[u8]) -> Result<(), String> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let plain = text("x-webhook-signature").ok_or("no X-Webhook-Signature")?;
-    if !sign::is_body_hex(secret, body, plain) {
-        return Err("X-Webhook-Signature does not fit");
+    if keys.has_shared() {
+        let plain = text(signing::PLAIN_SIGNATURE).ok_or("no X-Webhook-Signature")?;
+        keys.plain(plain, body).map_err(|mismatch| mismatch.to_string())?;
     }
-    let id = text("webhook-id").ok_or("no webhook-id")?;
-    let timestamp = text("webhook-timestamp")
-        .and_then(|timestamp| timestamp.parse().ok())
-        .ok_or("no webhook-timestamp")?;
-    let signature = text("webhook-signature").ok_or("no webhook-signature")?;
-    if !sign::is_standard(secret, id, timestamp, body, signature) {
-        return Err("webhook-signature does not fit");
-    }
-    Ok(())
+    let came = Standard {
+        id: text(signing::ID),
+        timestamp: text(signing::TIMESTAMP),
+        signature: text(signing::SIGNATURE),
+    };
+    keys.standard(came, body, None).map_err(|mismatch| mismatch.to_string())
 }
