@@ -118,10 +118,9 @@ impl Dialer {
         if self.allowed.name(host) {
             return Ok(());
         }
-        let own = addresses.iter().find(|address| {
-            // Only an address of this machine can be bound to.
-            !self.allowed.explicitly(**address) && UdpSocket::bind((**address, 0)).is_ok()
-        });
+        let own = addresses
+            .iter()
+            .find(|address| !self.allowed.explicitly(**address) && is_of_this_machine(**address));
         match own {
             Some(address) => Err(Refusal::Itself { host: host.to_owned(), address: *address }),
             None => Ok(()),
@@ -152,6 +151,11 @@ impl Dialer {
         };
         Ok((Stream::Tls(Box::new(stream)), version))
     }
+}
+
+/// Whether an address is one of this machine's own: only such can be bound to.
+pub(super) fn is_of_this_machine(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// TLS 1.2 and 1.3; the receiver chooses between HTTP/2 and HTTP/1.1.

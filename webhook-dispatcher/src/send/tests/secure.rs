@@ -1,0 +1,133 @@
+//! TLS, and HTTP/2 where the receiver can.
+
+use buildfleet::domain::exchange::Version;
+use futures_util::future::join_all;
+use http_body_util::Empty;
+use hyper::{
+    Request, Response,
+    body::{Bytes, Incoming},
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::{ServerConfig, pki_types::PrivateKeyDer};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+
+/// A receiver with a certificate for `localhost`, and who vouches for it.
+struct Secure {
+    port: u16,
+    roots: Arc<RootCertStore>,
+    connections: Arc<AtomicUsize>,
+    _serving: JoinSet<()>,
+}
+
+impl Secure {
+    async fn start(protocol: &'static str) -> Self {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let certificate = made.cert.der().clone();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let mut serving = JoinSet::new();
+        let count = Arc::clone(&connections);
+        serving.spawn(async move {
+            let mut talking = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                let acceptor = acceptor.clone();
+                talking.spawn(async move {
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let io = TokioIo::new(stream);
+                    let service = service_fn(accept);
+                    // A sender that goes away ends its connection.
+                    let _gone = match protocol {
+                        "h2" => {
+                            let serving = http2::Builder::new(TokioExecutor::new());
+                            serving.serve_connection(io, service).await
+                        }
+                        _ => http1::Builder::new().serve_connection(io, service).await,
+                    };
+                });
+            }
+        });
+        Self { port, roots: Arc::new(roots), connections, _serving: serving }
+    }
+
+    fn sender(&self) -> Sender {
+        sender(Settings { roots: Some(Arc::clone(&self.roots)), ..settings() })
+    }
+
+    fn url(&self) -> String {
+        format!("https://localhost:{}/hooks", self.port)
+    }
+}
+
+/// Takes a request that has all it must have.
+async fn accept(request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, hyper::Error> {
+    let is_whole = request.method() == "POST"
+        && request.uri().path() == "/hooks"
+        && request.headers()["webhook-id"] == "evt_1"
+        && request.headers()["content-type"] == "application/json";
+    let mut answer = Response::new(Empty::new());
+    *answer.status_mut() = if is_whole { 204.try_into().unwrap() } else { 400.try_into().unwrap() };
+    Ok(answer)
+}
+
+#[tokio::test]
+async fn http_1_is_spoken_over_tls() {
+    let receiver = Secure::start("http/1.1").await;
+    let sender = receiver.sender();
+
+    let first = sender.send(request(&receiver.url())).await;
+    let second = sender.send(request(&receiver.url())).await;
+
+    assert_eq!((first.status, first.version), (Some(204), Some(Version::Http1)));
+    assert!(first.timings.dns.is_some() && first.timings.tls.is_some());
+    assert!(second.reused && second.timings.tls.is_none());
+    assert_eq!(receiver.connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn one_connection_of_http_2_carries_many_requests_at_once() {
+    let receiver = Secure::start("h2").await;
+    let sender = receiver.sender();
+    let first = sender.send(request(&receiver.url())).await;
+    assert_eq!((first.status, first.version), (Some(204), Some(Version::Http2)));
+
+    for _ in 0..3 {
+        let all = join_all((0..50).map(|_| sender.send(request(&receiver.url())))).await;
+        assert!(all.iter().all(|one| one.status == Some(204) && one.reused));
+    }
+
+    assert_eq!(receiver.connections.load(Ordering::SeqCst), 1);
+    assert_eq!(sender.connections(), (1, 1));
+}
+
+#[tokio::test]
+async fn who_is_not_vouched_for_is_not_told() {
+    let (receiver, other) = (Secure::start("h2").await, Secure::start("h2").await);
+
+    let exchange = other.sender().send(request(&receiver.url())).await;
+
+    assert_eq!(failure(&exchange), ("tls_failed", true), "{}", reason(&exchange));
+    // Nor is one whose certificate is for another name.
+    let by_address = receiver.url().replace("localhost", "127.0.0.1");
+    let exchange = receiver.sender().send(request(&by_address)).await;
+    assert_eq!(failure(&exchange), ("tls_failed", true), "{}", reason(&exchange));
+}
