@@ -19,7 +19,7 @@ use ring::{
 };
 use zeroize::Zeroizing;
 
-pub use master::{Fault, MasterKeys};
+pub use self::master::{Fault, MasterKeys};
 
 use super::signing::Secret;
 

@@ -12,10 +12,10 @@ mod verifier;
 #[cfg(test)]
 mod tests;
 
-pub use key::{BadKey, Key, PublicKey};
-pub use keyring::{Keyring, Signatures};
-pub use secret::Secret;
-pub use verifier::{Mismatch, Standard, Verifier};
+pub use self::key::{BadKey, Key, PublicKey};
+pub use self::keyring::{Keyring, Signatures};
+pub use self::secret::Secret;
+pub use self::verifier::{Mismatch, Standard, Verifier};
 
 /// The header of the required scheme.
 pub const PLAIN_SIGNATURE: &str = "x-webhook-signature";
