@@ -1,5 +1,5 @@
-//! Receivers that are not ours: other languages, with other people's libraries, in environments that
-//! are made once below `target`.
+//! Receivers that are not ours: other languages, with other people's libraries, in environments
+//! that are made once below `target`.
 
 use std::{
     fs::{self, File},
@@ -18,7 +18,8 @@ pub enum Language {
 }
 
 impl Language {
-    /// Who verifies all that is signed with a shared key, in the order in which a receiver names them.
+    /// Who verifies all that is signed with a shared key, in the order in which a receiver names
+    /// them.
     pub fn verifiers(self) -> &'static [&'static str] {
         match self {
             Self::Python => &["standardwebhooks", "svix", "convoy", "plain"],

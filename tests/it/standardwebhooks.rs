@@ -1,4 +1,5 @@
-//! Receivers that are not ours verify every webhook, and so do the verifiers that our documents offer.
+//! Receivers that are not ours verify every webhook, and so do the verifiers that our documents
+//! offer.
 
 use std::{
     fs,

@@ -1,7 +1,7 @@
 //! The dispatcher: it tells endpoints what happened.
 //!
-//! `handle.rs` claims, attempts and settles like every worker. `request.rs` writes and signs what is
-//! sent; `send` is the only module that opens a connection.
+//! `handle.rs` claims, attempts and settles like every worker. `request.rs` writes and signs what
+//! is sent; `send` is the only module that opens a connection.
 
 pub mod request;
 pub mod send;

@@ -60,8 +60,8 @@ pub struct Signed {
 }
 
 impl Signed {
-    /// Signs a body for an attempt that is made `now`. The id is that of the event: it stays the same
-    /// over all attempts and redeliveries, so a receiver can pass over what it has seen.
+    /// Signs a body for an attempt that is made `now`. The id is that of the event: it stays the
+    /// same over all attempts and redeliveries, so a receiver can pass over what it has seen.
     pub fn new(
         url: &str,
         id: &str,

@@ -7,7 +7,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 /// The keys, newest first.
 #[derive(Debug, ClapArgs)]
 pub struct Keys {
-    /// A secret: whsec_..., whsk_... or plain text; give it again for each further key, newest first
+    /// A secret: whsec_..., whsk_... or plain text; again for each further key, newest first
     #[arg(
         long = "secret",
         value_name = "SECRET",

@@ -1,5 +1,5 @@
-//! What one attempt at a delivery came to, as data: for the log of attempts, and for whoever asks why
-//! it took so long.
+//! What one attempt at a delivery came to, as data: for the log of attempts, and for whoever asks
+//! why it took so long.
 
 use std::{net::SocketAddr, time::Duration};
 

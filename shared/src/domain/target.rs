@@ -1,8 +1,9 @@
 //! Which URLs may be registered for webhooks.
 //!
 //! Looks at what is written and asks no name server: what a name leads to is judged by the
-//! dispatcher at each dial, with `address.rs`. Refusing here what is plainly private tells the client
-//! at once. Every spelling of an address (decimal, octal, hex, full-width) is one to the parser.
+//! dispatcher at each dial, with `address.rs`. Refusing here what is plainly private tells the
+//! client at once. Every spelling of an address (decimal, octal, hex, full-width) is one to the
+//! parser.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,8 +13,8 @@ use super::address::{Allowed, is_of_another_protocol};
 
 const URL_BYTES_MAX: usize = 2048;
 
-/// Names at which clouds hand credentials to whoever asks from inside. They resolve to addresses that
-/// are refused anyway; here the client hears it at once.
+/// Names at which clouds hand credentials to whoever asks from inside. They resolve to addresses
+/// that are refused anyway; here the client hears it at once.
 const METADATA: [&str; 4] =
     ["metadata", "metadata.google.internal", "metadata.goog", "instance-data"];
 

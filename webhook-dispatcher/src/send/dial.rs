@@ -112,8 +112,8 @@ impl Dialer {
         Ok(addresses.into_iter().take(DIALLED_MAX).map(|ip| SocketAddr::new(ip, port)).collect())
     }
 
-    /// A public address may be one of this machine's own: behind it listens what was never meant for
-    /// strangers, on the other side of the firewall.
+    /// A public address may be one of this machine's own: behind it listens what was never meant
+    /// for strangers, on the other side of the firewall.
     fn not_this_machine(&self, host: &str, addresses: &[IpAddr]) -> Result<(), Refusal> {
         if self.allowed.name(host) {
             return Ok(());
@@ -173,8 +173,8 @@ fn tls(roots: Option<Arc<RootCertStore>>) -> Result<ClientConfig, rustls::Error>
     Ok(config)
 }
 
-/// Dials the addresses in their order, each with a head start before the next; the first that stands
-/// is taken. An error is that of the last one to fail.
+/// Dials the addresses in their order, each with a head start before the next; the first that
+/// stands is taken. An error is that of the last one to fail.
 async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut waiting = addresses.iter();
     let mut dialling = FuturesUnordered::new();

@@ -1,12 +1,12 @@
 //! Sending: one POST, one time limit over everything, and no address that is refused.
 //!
-//! Redirects are not followed, proxies of the environment are not used, nothing is decompressed, and
-//! of the answer no more is read than its excerpt. `dial.rs` makes connections, after all addresses
-//! of a name were judged; `pool.rs` keeps them, each to the address that was judged.
+//! Redirects are not followed, proxies of the environment are not used, nothing is decompressed,
+//! and of the answer no more is read than its excerpt. `dial.rs` makes connections, after all
+//! addresses of a name were judged; `pool.rs` keeps them, each to the address that was judged.
 //!
 //! HTTP is spoken by hyper's connections, driven by hand: an HTTP/1.1 connection is polled by the
-//! very future that waits for its answer, so a request costs no task, no channel between threads and
-//! no second wake-up.
+//! very future that waits for its answer, so a request costs no task, no channel between threads
+//! and no second wake-up.
 
 mod answer;
 mod connection;

@@ -1,5 +1,5 @@
-//! Names to addresses, asked without a thread for each: a name server that hangs costs only those who
-//! wait for it.
+//! Names to addresses, asked without a thread for each: a name server that hangs costs only those
+//! who wait for it.
 
 use std::{
     net::{IpAddr, SocketAddr},

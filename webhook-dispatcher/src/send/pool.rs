@@ -21,8 +21,8 @@ pub(super) const IDLE_MAX: Duration = Duration::from_secs(30);
 const AGE_MAX: Duration = Duration::from_secs(5 * 60);
 /// How often connections are closed that waited too long.
 pub(super) const TENDED_EVERY: Duration = Duration::from_secs(5);
-/// Idle connections in all, at least: enough for many receivers, and far from what a process may have
-/// open.
+/// Idle connections in all, at least: enough for many receivers, and far from what a process may
+/// have open.
 const KEPT_MIN: usize = 512;
 
 /// A connection that can take a request.

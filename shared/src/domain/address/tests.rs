@@ -170,7 +170,10 @@ proptest! {
     }
 
     #[test]
-    fn one_bad_address_refuses_all(good in prop::collection::vec(1u8..=9, 0..6), at in any::<Index>()) {
+    fn one_bad_address_refuses_all(
+        good in prop::collection::vec(1u8..=9, 0..6),
+        at in any::<Index>(),
+    ) {
         let mut addresses: Vec<IpAddr> =
             good.iter().map(|last| Ipv4Addr::new(8, 8, 8, *last).into()).collect();
         prop_assert_eq!(Allowed::default().judge("a.example", 443, &addresses), Ok(()));

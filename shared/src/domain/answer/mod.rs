@@ -16,8 +16,8 @@ use super::attempt::Failure;
 /// The header with which a receiver steers its own deliveries.
 pub const CONTROL: &str = "webhook-delivery";
 
-/// The longest pause that an answer can ask for. A receiver that is away for longer says 410, or has
-/// its endpoint disabled; a typing error must not silence it for a year.
+/// The longest pause that an answer can ask for. A receiver that is away for longer says 410, or
+/// has its endpoint disabled; a typing error must not silence it for a year.
 pub const PAUSE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The code of a failure by a status that is no success.

@@ -2,8 +2,8 @@
 //!
 //! Each sealing has a key of its own, grown from a master key and a fresh salt (HKDF-SHA256), so a
 //! nonce can never come twice; what it seals is bound to the place where it stands, so a sealed
-//! secret that is moved to another row does not open there. Master keys have names: the first of the
-//! list seals, all of them open, and so a master key is changed by putting a new one in front,
+//! secret that is moved to another row does not open there. Master keys have names: the first of
+//! the list seals, all of them open, and so a master key is changed by putting a new one in front,
 //! sealing everything anew, and taking the old one away. The salt is handed in: nothing here draws.
 
 mod master;

@@ -34,7 +34,8 @@ impl Keyring {
     /// Signs a body. The id stays the same over all attempts, the time is that of this one.
     ///
     /// The required header has room for one signature. It is that of the oldest shared key that
-    /// lives: a receiver that was told of no new key yet verifies as before, until the old one ends.
+    /// lives: a receiver that was told of no new key yet verifies as before, until the old one
+    /// ends.
     pub fn sign(&self, id: &str, timestamp_secs: i64, body: &[u8]) -> Signatures {
         let mut plain = None;
         // `v1a,` and 64 bytes in base64, with a space.

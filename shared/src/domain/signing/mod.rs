@@ -1,8 +1,8 @@
 //! Signatures: what proves to a receiver that a webhook is ours and was not changed.
 //!
 //! Two schemes go with every attempt. The required one is `X-Webhook-Signature`, the hex of
-//! HMAC-SHA256 over the body alone. Beside it stands Standard Webhooks 1.0.0: an id, a time, and one
-//! token for each live key over `{id}.{unix seconds}.{body}`, so that keys can change without a
+//! HMAC-SHA256 over the body alone. Beside it stands Standard Webhooks 1.0.0: an id, a time, and
+//! one token for each live key over `{id}.{unix seconds}.{body}`, so that keys can change without a
 //! moment in which a receiver must know both at once. Nothing here draws a key or reads a clock.
 
 mod secret;
@@ -19,7 +19,8 @@ pub use self::verifier::{Mismatch, Standard, Verifier};
 
 /// The header of the required scheme.
 pub const PLAIN_SIGNATURE: &str = "x-webhook-signature";
-/// Its time, in milliseconds since 1970. It is not signed: receivers that care look at the next ones.
+/// Its time, in milliseconds since 1970. It is not signed: receivers that care look at the next
+/// ones.
 pub const PLAIN_TIMESTAMP: &str = "x-webhook-timestamp";
 /// The headers of Standard Webhooks.
 pub const ID: &str = "webhook-id";

@@ -1,4 +1,5 @@
-//! Whatever a receiver does, it is over at the time limit, and takes no more memory than an excerpt.
+//! Whatever a receiver does, it is over at the time limit, and takes no more memory than an
+//! excerpt.
 
 use super::{server::*, *};
 
