@@ -1,7 +1,7 @@
 //! What can be typed.
 
 pub mod operating;
-pub mod webhooks;
+pub mod receiving;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -10,7 +10,7 @@ use url::Url;
 
 use self::{
     operating::{Audit, Bulk, Failed, LimitChange, Pausing, WeightChange},
-    webhooks::{Listen, Sign, Verify},
+    receiving::{Listen, Sign, Verify},
 };
 
 const AFTER: &str = "\

@@ -13,7 +13,6 @@ use std::{
 use buildfleet::{
     domain::{
         address::Allowed,
-        exchange::Exchange,
         signing::{Key, Keyring, Secret, Standard},
     },
     store::At,
@@ -26,7 +25,7 @@ use tests::{
 };
 use webhook_dispatcher::{
     request::Signed,
-    send::{Sender, Settings},
+    send::{Sender, Sent, Settings},
 };
 
 use super::receivers::{Language, Receiver, python};
@@ -110,7 +109,7 @@ fn now() -> At {
     At(i64::try_from(since.as_millis()).unwrap())
 }
 
-async fn send(url: &str, ring: &Keyring) -> Exchange {
+async fn send(url: &str, ring: &Keyring) -> Sent {
     let sender = Sender::new(Settings {
         allowed: Allowed::default().with_loopback(),
         time_limit: Duration::from_secs(20),
@@ -119,7 +118,7 @@ async fn send(url: &str, ring: &Keyring) -> Exchange {
         roots: None,
     })
     .unwrap();
-    sender.send(Signed::new(url, "evt_1", BODY.into(), ring, now()).unwrap()).await
+    sender.send(&Signed::new(url, "evt_1", BODY.into(), ring, now()).unwrap()).await
 }
 
 #[tokio::test]

@@ -6,7 +6,6 @@ use buildfleet::{
     domain::{
         answer::Ruling,
         attempt::Failure,
-        exchange::Exchange,
         retry::Policy,
         signing::{Keyring, Secret},
     },
@@ -18,7 +17,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::{
     request::{self, Signed, Unsignable},
-    send::Sender,
+    send::{Sender, Sent},
 };
 
 /// What it takes to deliver webhooks.
@@ -37,26 +36,26 @@ impl Dispatcher {
         let Work { claim, lost } = work;
         // A request that is on its way is waited for even while stopping: nobody can tell whether
         // the receiver has seen it, and it takes no longer than its time limit.
-        let exchange = tokio::select! {
+        let sent = tokio::select! {
             biased;
-            exchange = self.attempt(&claim) => exchange,
+            sent = self.attempt(&claim) => sent,
             () = lost.cancelled() => return Ok(()), // Somebody else sends it now.
         };
 
-        let result = result(exchange);
+        let result = result(sent);
         lease::settle(self.lease, || {
             self.store.settle_delivery(claim.fence(), &result, &self.retry, draw::jitter())
         })
         .await
     }
 
-    async fn attempt(&self, claim: &DeliveryClaim) -> Exchange {
+    async fn attempt(&self, claim: &DeliveryClaim) -> Sent {
         match signed(claim) {
-            Ok(request) => self.sender.send(request).await,
+            Ok(request) => self.sender.send(&request).await,
             Err(bad) => {
                 let failure = Failure::permanent("bad_secret", bad.to_string());
                 let ruling = Ruling { failure: Some(failure), ..Ruling::default() };
-                Exchange { ruling, ..Exchange::default() }
+                Sent { ruling, ..Sent::default() }
             }
         }
     }
@@ -68,9 +67,9 @@ fn signed(claim: &DeliveryClaim) -> Result<Signed, Unsignable> {
     Signed::new(&claim.url, &id, body, &keys, claim.claimed_at)
 }
 
-/// The part of an exchange that the store keeps.
-fn result(exchange: Exchange) -> SendResult {
-    let Exchange { ruling, status, excerpt, timings, .. } = exchange;
+/// The part of it that the store keeps.
+fn result(sent: Sent) -> SendResult {
+    let Sent { ruling, status, excerpt, timings, .. } = sent;
     let took_ms = u64::try_from(timings.total.as_millis()).unwrap_or(u64::MAX);
     SendResult { failure: ruling.failure, status, took_ms, excerpt }
 }

@@ -7,9 +7,13 @@ use buildfleet::{
 use hyper::{
     HeaderMap,
     body::Bytes,
-    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT},
+    header::{
+        ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName,
+        HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+    },
 };
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 /// The envelope of every webhook (S2-38). Its bytes are the same on every attempt.
 #[derive(Debug, Serialize)]
@@ -40,6 +44,22 @@ const ID: HeaderName = HeaderName::from_static(signing::ID);
 const TIMESTAMP: HeaderName = HeaderName::from_static(signing::TIMESTAMP);
 const SIGNATURE: HeaderName = HeaderName::from_static(signing::SIGNATURE);
 
+/// Headers whose values are no secret.
+const SHOWN: [HeaderName; 7] =
+    [CONTENT_TYPE, USER_AGENT, PLAIN_TIMESTAMP, ID, TIMESTAMP, ACCEPT, ACCEPT_ENCODING];
+
+/// Headers that say how a message is carried: who sets them otherwise can smuggle a second one in.
+const OF_HTTP: [HeaderName; 8] = [
+    HOST,
+    CONTENT_LENGTH,
+    TRANSFER_ENCODING,
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    TE,
+    TRAILER,
+    UPGRADE,
+];
+
 /// Why a delivery cannot be put into a request. Trying again would end in the same way.
 #[derive(Debug, thiserror::Error)]
 pub enum Unsignable {
@@ -47,6 +67,8 @@ pub enum Unsignable {
     Key(#[from] BadKey),
     #[error("the id {0:?} cannot be signed")]
     Id(String),
+    #[error("the header {0:?} of the endpoint cannot be sent")]
+    Header(String),
 }
 
 /// A request that is ready to be sent.
@@ -91,6 +113,41 @@ impl Signed {
         // What is not compressed cannot blow up.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         Ok(Self { url: url.to_owned(), headers, body: body.into(), at: now })
+    }
+
+    /// The same with headers of the endpoint's own. None of ours can be replaced by them, nor what
+    /// HTTP itself needs.
+    pub fn with_headers<'a>(
+        mut self,
+        own: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, Unsignable> {
+        let ours = self.headers.clone();
+        for (name, value) in own {
+            let bad = || Unsignable::Header(name.to_owned());
+            let name = HeaderName::try_from(name).map_err(|_| bad())?;
+            if ours.contains_key(&name) || OF_HTTP.contains(&name) {
+                return Err(bad());
+            }
+            self.headers.insert(name, HeaderValue::try_from(value).map_err(|_| bad())?);
+        }
+        Ok(self)
+    }
+
+    /// The headers for people. Signatures and the endpoint's own are masked: they may let others in.
+    pub fn headers_to_show(&self) -> Vec<(String, String)> {
+        let shown = self.headers.iter().map(|(name, value)| {
+            let value = match value.to_str() {
+                Ok(value) if SHOWN.contains(name) => value,
+                _ => "***",
+            };
+            (name.as_str().to_owned(), value.to_owned())
+        });
+        shown.collect()
+    }
+
+    /// SHA-256 of the body, in hex.
+    pub fn body_sha256(&self) -> String {
+        hex::encode(Sha256::digest(&self.body))
     }
 }
 
@@ -159,5 +216,43 @@ mod tests {
             ]
         );
         assert!(Signed::new("http://a/", "evt.1", Vec::new(), &keys, At(0)).is_err());
+    }
+
+    #[test]
+    fn an_endpoint_adds_headers_and_replaces_none() {
+        let keys = Keyring::read([&Secret::new("It's a Secret to Everybody")]).unwrap();
+        let signed = || Signed::new("http://a/", "evt_1", b"{}".to_vec(), &keys, At(0)).unwrap();
+
+        let with = signed().with_headers([("authorization", "Bearer hush"), ("x-a", "b")]).unwrap();
+
+        assert_eq!(with.headers["authorization"], "Bearer hush");
+        let shown = format!("{:?}", with.headers_to_show());
+        assert!(shown.contains(r#"("authorization", "***")"#), "{shown}");
+        assert!(shown.contains(r#"("webhook-signature", "***")"#), "{shown}");
+        assert!(shown.contains(r#"("webhook-id", "evt_1")"#) && !shown.contains("hush"), "{shown}");
+        for (name, value) in [
+            ("Webhook-Id", "evt_2"),
+            ("X-Webhook-Signature", "00"),
+            ("content-type", "text/plain"),
+            ("Host", "elsewhere"),
+            ("content-length", "0"),
+            ("Transfer-Encoding", "chunked"),
+            ("x-a", "b\r\nx-c: d"),
+            ("x a", "b"),
+            ("", "b"),
+        ] {
+            assert!(signed().with_headers([(name, value)]).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_hash_of_a_body_is_that_of_fips_180() {
+        let keys = Keyring::read([&Secret::new("It's a Secret to Everybody")]).unwrap();
+        let signed = Signed::new("http://a/", "evt_1", b"abc".to_vec(), &keys, At(0)).unwrap();
+
+        assert_eq!(
+            signed.body_sha256(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
     }
 }

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Context, signing};
 use crate::{
     answer,
-    args::webhooks::{self, Detail},
+    args::receiving::{self, Detail},
     exit::{Error, Exit},
 };
 
@@ -62,7 +62,7 @@ enum Answer {
     Huge(u64),
 }
 
-pub async fn run(context: &Context, args: webhooks::Listen) -> Result<Exit, Error> {
+pub async fn run(context: &Context, args: receiving::Listen) -> Result<Exit, Error> {
     let manners = Manners::read(&args.manners)?;
     let keys = signing::verifier(args.keys)?;
     let stop = shutdown::on_signal()
@@ -145,7 +145,7 @@ impl Receiver {
 }
 
 impl Manners {
-    fn read(args: &webhooks::Manners) -> Result<Self, Error> {
+    fn read(args: &receiving::Manners) -> Result<Self, Error> {
         let statuses = args
             .status
             .iter()

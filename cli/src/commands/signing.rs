@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Context;
 use crate::{
-    args::webhooks::{Keys, Sign, Verify},
+    args::receiving::{Keys, Sign, Verify},
     exit::{Error, Exit},
 };
 

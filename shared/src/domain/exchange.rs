@@ -1,48 +1,54 @@
-//! What one attempt at a delivery came to, as data: for the log of attempts, and for whoever asks
-//! why it took so long.
+//! What was seen of one request to an endpoint, for the log of attempts and for what follows.
+//!
+//! The sender fills it in; the record keeps it as it is.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
-use super::answer::Ruling;
+use serde::{Deserialize, Serialize};
 
-/// Where the time of an attempt went. A step that was not taken took no time: a pooled connection
-/// needs no name, no dial and no TLS.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Timings {
-    /// Finding the addresses of the name.
-    pub dns: Option<Duration>,
-    /// Dialling, until TCP stands.
-    pub connect: Option<Duration>,
-    pub tls: Option<Duration>,
-    /// From the request's first byte out to the head of the answer.
-    pub first_byte: Option<Duration>,
-    /// Everything, queueing for a connection included.
-    pub total: Duration,
-}
-
-/// Which HTTP was spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
-    Http1,
-    Http2,
-}
-
-super::words!(Version { Http1 = "HTTP/1.1", Http2 = "HTTP/2" });
-
-/// One attempt, from the dial to as much of the answer as is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// One request and its answer. What was not seen, because it broke off before, is not given.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Exchange {
-    pub ruling: Ruling,
-    /// The receiver's HTTP status, if it answered.
-    pub status: Option<u16>,
-    /// The answer's headers as text, those that came first.
-    pub headers: Vec<(String, String)>,
-    /// The beginning of the answer's body, as text.
-    pub excerpt: Option<String>,
-    /// The address that was reached.
-    pub peer: Option<SocketAddr>,
-    pub version: Option<Version>,
-    /// Whether the connection had served before.
+    /// Address and port that the connection went to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// `HTTP/1.1` or `HTTP/2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Whether the connection was there already: then nothing was looked up, dialled or shaken.
+    #[serde(default)]
     pub reused: bool,
-    pub timings: Timings,
+    /// All in milliseconds, each from the end of the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved_ms: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected_ms: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secured_ms: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte_ms: Option<f64>,
+    /// Secrets are masked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub request_headers: Vec<(String, String)>,
+    /// SHA-256 of the body that was sent, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_sha256: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answer_headers: Vec<(String, String)>,
+    /// How much of the answer's body was read, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_bytes: Option<u64>,
+}
+
+/// What a receiver asked for with its answer, whatever it thought of the request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Nothing shall be sent to the endpoint for so long.
+    pub retry_after: Option<Duration>,
+    /// There is too much (429, 502, 504).
+    pub slow_down: bool,
+    /// Nothing shall be sent to the endpoint any more, and how it said so (410, or the header
+    /// `webhook-delivery: disable`). That no further attempt be made at this delivery is a permanent
+    /// failure.
+    pub disable: Option<String>,
 }

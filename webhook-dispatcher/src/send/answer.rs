@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use buildfleet::domain::{
-    answer::{Answer, CONTROL},
-    exchange::{Exchange, Version},
-};
+use buildfleet::domain::answer::{Answer, CONTROL};
 use http_body_util::BodyExt as _;
 use hyper::{
     HeaderMap, Response,
@@ -17,6 +14,7 @@ use tokio::time::timeout;
 use super::{
     connection::Connection,
     pool::{IDLE_MAX, Ready},
+    sent::{Sent, Version},
 };
 
 /// How much of an answer is kept for people, in bytes.
@@ -37,7 +35,7 @@ pub(super) async fn read(
     ready: &mut Ready,
     head: Response<Incoming>,
     now_ms: i64,
-    seen: &mut Exchange,
+    seen: &mut Sent,
 ) -> Option<Duration> {
     let (head, mut body) = head.into_parts();
     let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
@@ -59,7 +57,7 @@ pub(super) async fn read(
         }
         None => read_excerpt(&mut ready.connection, &mut body, seen).await,
     }
-    if idle.is_zero() || !drain(&mut ready.connection, &mut body).await {
+    if idle.is_zero() || !drain(&mut ready.connection, &mut body, seen).await {
         return None;
     }
     // What is shared counts as ready as long as it stands, even while others use it.
@@ -68,10 +66,11 @@ pub(super) async fn read(
 
 /// Reads the beginning of a body. One that breaks off has a beginning all the same: the status has
 /// decided already.
-async fn read_excerpt(connection: &mut Connection, body: &mut Incoming, seen: &mut Exchange) {
+async fn read_excerpt(connection: &mut Connection, body: &mut Incoming, seen: &mut Sent) {
     let mut bytes = Vec::new();
     while bytes.len() < EXCERPT_BYTES_MAX && !body.is_end_stream() {
         let Some(chunk) = chunk(connection, body).await else { break };
+        seen.read_bytes += chunk.len() as u64;
         let room = EXCERPT_BYTES_MAX - bytes.len();
         bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
         // Kept as it comes, for the case that the time limit cuts in.
@@ -80,7 +79,7 @@ async fn read_excerpt(connection: &mut Connection, body: &mut Incoming, seen: &m
 }
 
 /// Reads a short rest to its end; false if it is long or slow, or broke off.
-async fn drain(connection: &mut Connection, body: &mut Incoming) -> bool {
+async fn drain(connection: &mut Connection, body: &mut Incoming, seen: &mut Sent) -> bool {
     if body.is_end_stream() {
         return true;
     }
@@ -91,7 +90,11 @@ async fn drain(connection: &mut Connection, body: &mut Incoming) -> bool {
         let mut read = 0;
         while !body.is_end_stream() {
             match connection.along(body.frame()).await {
-                Some(Ok(frame)) => read += frame.data_ref().map_or(0, Bytes::len),
+                Some(Ok(frame)) => {
+                    let length = frame.data_ref().map_or(0, Bytes::len);
+                    read += length;
+                    seen.read_bytes += length as u64;
+                }
                 Some(Err(_)) => return false,
                 None => break,
             }

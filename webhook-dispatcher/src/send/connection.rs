@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use buildfleet::domain::exchange::Version;
 use http_body_util::Full;
 use hyper::{
     HeaderMap, Method, Request, Response, Uri,
@@ -20,7 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::task::JoinSet;
 use url::{Position, Url};
 
-use super::stream::Stream;
+use super::{sent::Version, stream::Stream};
 
 pub(super) type Body = Full<Bytes>;
 

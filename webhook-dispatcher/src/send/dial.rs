@@ -13,7 +13,6 @@ use std::{
 use buildfleet::domain::{
     address::{Allowed, Refusal},
     attempt::Failure,
-    exchange::{Timings, Version},
 };
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use rustls::{ClientConfig, RootCertStore, client::Resumption, pki_types::ServerName};
@@ -26,7 +25,12 @@ use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
 use super::{
-    BLOCKED, Error, broken, connection::Connection, innermost, names::Names, pool::Ready,
+    BLOCKED, Error, broken,
+    connection::Connection,
+    innermost,
+    names::Names,
+    pool::Ready,
+    sent::{Timings, Version},
     stream::Stream,
 };
 

@@ -13,18 +13,14 @@ mod connection;
 mod dial;
 mod names;
 mod pool;
+mod sent;
 mod stream;
 #[cfg(test)]
 mod tests;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use buildfleet::domain::{
-    address::Allowed,
-    attempt::Failure,
-    exchange::{Exchange, Timings},
-    target,
-};
+use buildfleet::domain::{address::Allowed, attempt::Failure, target};
 use rustls::RootCertStore;
 use tokio::time::{Instant, timeout};
 use url::{Position, Url};
@@ -36,7 +32,10 @@ use self::{
 };
 use crate::request::Signed;
 
-pub use self::answer::EXCERPT_BYTES_MAX;
+pub use self::{
+    answer::EXCERPT_BYTES_MAX,
+    sent::{Sent, Timings, Version},
+};
 
 /// The code of a failure by an address that may not be reached.
 pub const BLOCKED: &str = "blocked_address";
@@ -86,9 +85,9 @@ impl Sender {
     }
 
     /// Makes one attempt. Every way it can end is an answer, never an error.
-    pub async fn send(&self, request: Signed) -> Exchange {
+    pub async fn send(&self, request: &Signed) -> Sent {
         let begun = Instant::now();
-        let mut seen = Exchange::default();
+        let mut seen = Sent::default();
         let ended = timeout(self.0.time_limit, self.0.exchange(request, &mut seen)).await;
         let failure = match ended {
             Ok(Ok(())) => None,
@@ -122,13 +121,13 @@ impl Sender {
 }
 
 impl Inner {
-    async fn exchange(&self, request: Signed, seen: &mut Exchange) -> Result<(), Failure> {
+    async fn exchange(&self, request: &Signed, seen: &mut Sent) -> Result<(), Failure> {
         let url = target::read(&request.url, self.dialer.allowed())
             .map_err(|refusal| refused(&refusal, &request.url))?;
         let origin = &url[..Position::BeforePath];
         while let Some(ready) = self.pool.take(origin, Instant::now()) {
             seen.reused = true;
-            match self.exchange_over(ready, &url, &request, seen).await {
+            match self.exchange_over(ready, &url, request, seen).await {
                 // It was closed before it took the request: no byte was sent, so it is as if it had
                 // not been there.
                 Err(error) if error.is_canceled() && seen.status.is_none() => {
@@ -139,7 +138,7 @@ impl Inner {
         }
         seen.reused = false;
         let ready = self.dialer.dial(&url, &mut seen.timings).await?;
-        self.exchange_over(ready, &url, &request, seen).await.map_err(|error| broken(&error))
+        self.exchange_over(ready, &url, request, seen).await.map_err(|error| broken(&error))
     }
 
     async fn exchange_over(
@@ -147,7 +146,7 @@ impl Inner {
         mut ready: Ready,
         url: &Url,
         request: &Signed,
-        seen: &mut Exchange,
+        seen: &mut Sent,
     ) -> Result<(), hyper::Error> {
         seen.peer = Some(ready.peer);
         seen.version = Some(ready.connection.version());

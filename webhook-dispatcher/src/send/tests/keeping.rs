@@ -1,6 +1,5 @@
 //! Connections are used again, and given up when they should be.
 
-use buildfleet::domain::exchange::Version;
 use futures_util::future::join_all;
 
 use super::{server::*, *};
@@ -10,10 +9,10 @@ async fn one_connection_serves_many_requests() {
     let server = Server::start([status(204)]).await;
     let sender = sender(settings());
 
-    let first = sender.send(request(&server.url())).await;
+    let first = sender.send(&request(&server.url())).await;
     let mut last = first.clone();
     for _ in 0..99 {
-        last = sender.send(request(&server.url())).await;
+        last = sender.send(&request(&server.url())).await;
     }
 
     assert_eq!(server.connections(), 1);
@@ -29,12 +28,34 @@ async fn one_connection_serves_many_requests() {
 }
 
 #[tokio::test]
+async fn what_was_seen_is_data_for_the_log_of_attempts() {
+    let words = "HTTP/1.1 500 X\r\nx-odd: a\r\nretry-after: 3\r\ncontent-length: 4\r\n\r\noops";
+    let server = Server::start([Say::All(words.to_owned())]).await;
+    let request = request(&server.url());
+
+    let sent = sender(settings()).send(&request).await;
+
+    let seen = sent.exchange(&request);
+    assert_eq!(seen.address, Some(server.at.to_string()));
+    assert_eq!((seen.version.as_deref(), seen.reused), (Some("HTTP/1.1"), false));
+    assert!(seen.connected_ms.unwrap() + seen.first_byte_ms.unwrap() <= 1000.0, "{seen:?}");
+    assert!(seen.resolved_ms.is_none() && seen.secured_ms.is_none());
+    assert_eq!(seen.answer_headers[0], ("x-odd".to_owned(), "a".to_owned()));
+    assert_eq!(seen.answer_bytes, Some(4));
+    assert_eq!(seen.body_sha256, Some(request.body_sha256()));
+    assert_eq!(seen.request_headers, request.headers_to_show());
+    let asked = sent.asked();
+    assert_eq!((asked.retry_after, asked.slow_down), (Some(Duration::from_secs(3)), false));
+    assert_eq!(asked.disable, None);
+}
+
+#[tokio::test]
 async fn what_is_sent_is_what_was_signed() {
     let server = Server::start([status(204)]).await;
     let signed = request(&server.url());
     let headers = signed.headers.clone();
 
-    sender(settings()).send(signed).await;
+    sender(settings()).send(&signed).await;
 
     let mut wanted = vec!["POST /hooks?a=b HTTP/1.1".to_owned()];
     for (name, value) in &headers {
@@ -50,9 +71,10 @@ async fn requests_at_once_have_a_connection_each_and_leave_them_to_the_next() {
     let server = Server::start([status(204)]).await;
     let sender = sender(settings());
 
+    let request = request(&server.url());
     for _ in 0..5 {
-        let all = join_all((0..10).map(|_| sender.send(request(&server.url())))).await;
-        assert!(all.iter().all(|exchange| exchange.ruling.failure.is_none()));
+        let all = join_all((0..10).map(|_| sender.send(&request))).await;
+        assert!(all.iter().all(|sent| sent.ruling.failure.is_none()));
     }
 
     assert_eq!(server.requests().len(), 50);
@@ -67,8 +89,8 @@ async fn a_connection_that_its_receiver_closes_is_not_used_again() {
     let sender = sender(settings());
 
     for _ in 0..3 {
-        let exchange = sender.send(request(&server.url())).await;
-        assert_eq!(exchange.ruling.failure, None);
+        let sent = sender.send(&request(&server.url())).await;
+        assert_eq!(sent.ruling.failure, None);
         // The end of the connection has to come through before it can be seen.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -86,7 +108,7 @@ async fn a_receiver_says_how_long_a_connection_may_wait() {
     let sender = sender(settings());
 
     for kept in [0, 1, 1] {
-        sender.send(request(&server.url())).await;
+        sender.send(&request(&server.url())).await;
         assert_eq!(sender.connections().1, kept);
     }
 
@@ -102,7 +124,7 @@ async fn a_receiver_says_how_long_a_connection_may_wait() {
 async fn a_connection_that_went_while_idle_is_swept() {
     let server = Server::start([status(204)]).await;
     let sender = sender(settings());
-    sender.send(request(&server.url())).await;
+    sender.send(&request(&server.url())).await;
     assert_eq!(sender.connections().1, 1);
 
     drop(server);
@@ -124,9 +146,9 @@ async fn a_connection_is_kept_past_a_body_of_some_length() {
         let sender = sender(settings());
 
         for _ in 0..4 {
-            let exchange = sender.send(request(&server.url())).await;
+            let sent = sender.send(&request(&server.url())).await;
             let kept = bytes.min(EXCERPT_BYTES_MAX);
-            assert_eq!(exchange.excerpt.as_deref(), Some(&body[..kept]), "{bytes}");
+            assert_eq!(sent.excerpt.as_deref(), Some(&body[..kept]), "{bytes}");
         }
 
         assert_eq!(server.connections(), 1, "{bytes}");

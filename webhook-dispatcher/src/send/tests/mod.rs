@@ -39,13 +39,13 @@ fn request(url: &str) -> Signed {
 }
 
 /// The code of a failure, and whether it is to be tried again.
-fn failure(exchange: &Exchange) -> (&str, bool) {
+fn failure(sent: &Sent) -> (&str, bool) {
     use buildfleet::domain::attempt::FailureKind;
 
-    let failure = exchange.ruling.failure.as_ref().expect("it failed");
+    let failure = sent.ruling.failure.as_ref().expect("it failed");
     (failure.code.as_str(), failure.kind == FailureKind::Transient)
 }
 
-fn reason(exchange: &Exchange) -> &str {
-    &exchange.ruling.failure.as_ref().expect("it failed").reason
+fn reason(sent: &Sent) -> &str {
+    &sent.ruling.failure.as_ref().expect("it failed").reason
 }

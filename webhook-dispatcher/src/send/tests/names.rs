@@ -89,7 +89,7 @@ async fn a_name_that_changes_its_mind_is_refused_at_the_next_dial() {
     let names = NameServer::start(&[GOOD]).await;
     let sender = names.sender();
 
-    let first = sender.send(request(&url(&server))).await;
+    let first = sender.send(&request(&url(&server))).await;
     assert_eq!(first.ruling.failure, None);
     assert_eq!(first.peer.map(|peer| peer.ip()), Some(IpAddr::from(GOOD)));
     assert!(first.timings.dns.is_some());
@@ -98,14 +98,14 @@ async fn a_name_that_changes_its_mind_is_refused_at_the_next_dial() {
     // From now on it leads inside. A connection that stands leads where it was dialled.
     names.now(Some(&[BAD]));
     for _ in 0..2 {
-        let next = sender.send(request(&url(&server))).await;
+        let next = sender.send(&request(&url(&server))).await;
         assert_eq!((next.ruling.failure, next.reused), (None, true));
         assert_eq!(next.peer.map(|peer| peer.ip()), Some(IpAddr::from(GOOD)));
     }
     assert_eq!(names.asked(), asked);
 
     // Its receiver closed it: the next one would be dialled inside.
-    let refused = sender.send(request(&url(&server))).await;
+    let refused = sender.send(&request(&url(&server))).await;
 
     assert_eq!(failure(&refused), (BLOCKED, false));
     let reason = reason(&refused);
@@ -126,9 +126,9 @@ async fn one_bad_address_among_good_ones_refuses_the_name() {
     for addresses in [[GOOD, BAD], [BAD, GOOD]] {
         let names = NameServer::start(&addresses).await;
 
-        let exchange = names.sender().send(request(&url(&server))).await;
+        let sent = names.sender().send(&request(&url(&server))).await;
 
-        assert_eq!(failure(&exchange), (BLOCKED, false));
+        assert_eq!(failure(&sent), (BLOCKED, false));
     }
     assert_eq!(server.connections(), 0);
 }
@@ -140,9 +140,9 @@ async fn a_name_that_an_operator_lists_may_lead_inside() {
     let allowed = Allowed::read(&["hooks.example".to_owned()]).unwrap();
     let sender = sender(Settings { allowed, name_servers: vec![names.at], ..settings() });
 
-    assert_eq!(sender.send(request(&url(&server))).await.ruling.failure, None);
+    assert_eq!(sender.send(&request(&url(&server))).await.ruling.failure, None);
     let other = format!("http://other.example:{}/", server.at.port());
-    assert_eq!(failure(&sender.send(request(&other)).await), (BLOCKED, false));
+    assert_eq!(failure(&sender.send(&request(&other)).await), (BLOCKED, false));
 }
 
 #[tokio::test]
@@ -151,10 +151,10 @@ async fn a_name_that_is_not_there_may_be_there_later() {
     let names = NameServer::start(&[]).await;
     let sender = names.sender();
 
-    let exchange = sender.send(request(&url(&server))).await;
+    let sent = sender.send(&request(&url(&server))).await;
 
-    assert_eq!(failure(&exchange), ("not_resolved", true), "{}", reason(&exchange));
-    assert!(reason(&exchange).contains("hooks.example"));
+    assert_eq!(failure(&sent), ("not_resolved", true), "{}", reason(&sent));
+    assert!(reason(&sent).contains("hooks.example"));
 }
 
 #[tokio::test]
@@ -166,10 +166,10 @@ async fn a_name_server_that_is_silent_holds_up_nobody_else() {
     let time_limit = Duration::from_millis(400);
     let name_servers = vec![names.at];
     let sender = sender(Settings { allowed, time_limit, name_servers, ..settings() });
-    let literal = format!("http://{}/", server.at);
+    let (by_name, by_address) =
+        (request(&url(&server)), request(&format!("http://{}/", server.at)));
 
-    let (silent, other) =
-        tokio::join!(sender.send(request(&url(&server))), sender.send(request(&literal)));
+    let (silent, other) = tokio::join!(sender.send(&by_name), sender.send(&by_address));
 
     assert_eq!(failure(&silent), ("timed_out", true));
     assert!(silent.timings.total < Duration::from_millis(500), "{:?}", silent.timings);

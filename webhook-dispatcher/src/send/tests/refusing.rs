@@ -8,10 +8,10 @@ async fn this_machine_is_not_dialled_under_any_of_its_names() {
     let sender = sender(Settings { allowed: Allowed::default(), ..settings() });
     let port = server.at.port();
     for host in ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "localhost"] {
-        let exchange = sender.send(request(&format!("http://{host}:{port}/"))).await;
+        let sent = sender.send(&request(&format!("http://{host}:{port}/"))).await;
 
-        assert_eq!(failure(&exchange), (BLOCKED, false), "{host}");
-        let reason = reason(&exchange);
+        assert_eq!(failure(&sent), (BLOCKED, false), "{host}");
+        let reason = reason(&sent);
         assert!(reason.contains("BUILDFLEET_WEBHOOK_ALLOW"), "{reason}");
     }
     assert_eq!(server.connections(), 0);
@@ -22,12 +22,12 @@ async fn this_machine_is_not_dialled_under_any_of_its_names() {
 async fn what_could_never_be_registered_is_not_tried_again() {
     let sender = sender(settings());
     for url in ["", "ftp://example.com/", "http://user:pw@example.com/", "http://:80/"] {
-        let exchange = sender.send(request(url)).await;
+        let sent = sender.send(&request(url)).await;
 
-        assert_eq!(failure(&exchange), (BAD_URL, false), "{url}");
+        assert_eq!(failure(&sent), (BAD_URL, false), "{url}");
     }
-    let exchange = sender.send(request("http://8.8.8.8:25/")).await;
-    assert_eq!(failure(&exchange), (BLOCKED, false));
+    let sent = sender.send(&request("http://8.8.8.8:25/")).await;
+    assert_eq!(failure(&sent), (BLOCKED, false));
 }
 
 #[tokio::test]
@@ -37,9 +37,9 @@ async fn a_redirect_is_a_failure_and_leads_nowhere() {
         let location = format!("HTTP/1.1 {status} X\r\nlocation: {}\r\n\r\n", inside.url());
         let server = Server::start([Say::Last(location)]).await;
 
-        let exchange = sender(settings()).send(request(&server.url())).await;
+        let sent = sender(settings()).send(&request(&server.url())).await;
 
-        assert_eq!(failure(&exchange), ("redirected", true), "{status}");
+        assert_eq!(failure(&sent), ("redirected", true), "{status}");
         assert_eq!(server.requests().len(), 1);
     }
     assert_eq!(inside.connections(), 0);
@@ -57,9 +57,11 @@ async fn a_receiver_steers_its_deliveries() {
     ])
     .await;
     let sender = sender(settings());
-    let mut rulings = Vec::new();
+    let (mut rulings, mut disabled) = (Vec::new(), Vec::new());
     for _ in 0..5 {
-        rulings.push(sender.send(request(&server.url())).await.ruling);
+        let sent = sender.send(&request(&server.url())).await;
+        disabled.push(sent.asked().disable);
+        rulings.push(sent.ruling);
     }
 
     assert!(rulings[0].failure.is_none() && rulings[0].disable);
@@ -68,6 +70,9 @@ async fn a_receiver_steers_its_deliveries() {
     // Five seconds after the request was signed, by a receiver that does not tell its time.
     assert_eq!(rulings[3].pause, Some(Duration::from_secs(5)));
     assert!(rulings[4].disable);
+    assert_eq!(disabled[0].as_deref(), Some("it answered with webhook-delivery: disable"));
+    assert_eq!(disabled[4].as_deref(), Some("it answered 410"));
+    assert_eq!(disabled[1..4], [None, None, None]);
 }
 
 #[test]

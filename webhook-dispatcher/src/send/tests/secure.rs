@@ -1,6 +1,5 @@
 //! TLS, and HTTP/2 where the receiver can.
 
-use buildfleet::domain::exchange::Version;
 use futures_util::future::join_all;
 use http_body_util::Empty;
 use hyper::{
@@ -94,8 +93,8 @@ async fn http_1_is_spoken_over_tls() {
     let receiver = Secure::start("http/1.1").await;
     let sender = receiver.sender();
 
-    let first = sender.send(request(&receiver.url())).await;
-    let second = sender.send(request(&receiver.url())).await;
+    let first = sender.send(&request(&receiver.url())).await;
+    let second = sender.send(&request(&receiver.url())).await;
 
     assert_eq!((first.status, first.version), (Some(204), Some(Version::Http1)));
     assert!(first.timings.dns.is_some() && first.timings.tls.is_some());
@@ -107,11 +106,12 @@ async fn http_1_is_spoken_over_tls() {
 async fn one_connection_of_http_2_carries_many_requests_at_once() {
     let receiver = Secure::start("h2").await;
     let sender = receiver.sender();
-    let first = sender.send(request(&receiver.url())).await;
+    let first = sender.send(&request(&receiver.url())).await;
     assert_eq!((first.status, first.version), (Some(204), Some(Version::Http2)));
 
+    let request = request(&receiver.url());
     for _ in 0..3 {
-        let all = join_all((0..50).map(|_| sender.send(request(&receiver.url())))).await;
+        let all = join_all((0..50).map(|_| sender.send(&request))).await;
         assert!(all.iter().all(|one| one.status == Some(204) && one.reused));
     }
 
@@ -123,11 +123,11 @@ async fn one_connection_of_http_2_carries_many_requests_at_once() {
 async fn who_is_not_vouched_for_is_not_told() {
     let (receiver, other) = (Secure::start("h2").await, Secure::start("h2").await);
 
-    let exchange = other.sender().send(request(&receiver.url())).await;
+    let sent = other.sender().send(&request(&receiver.url())).await;
 
-    assert_eq!(failure(&exchange), ("tls_failed", true), "{}", reason(&exchange));
+    assert_eq!(failure(&sent), ("tls_failed", true), "{}", reason(&sent));
     // Nor is one whose certificate is for another name.
     let by_address = receiver.url().replace("localhost", "127.0.0.1");
-    let exchange = receiver.sender().send(request(&by_address)).await;
-    assert_eq!(failure(&exchange), ("tls_failed", true), "{}", reason(&exchange));
+    let sent = receiver.sender().send(&request(&by_address)).await;
+    assert_eq!(failure(&sent), ("tls_failed", true), "{}", reason(&sent));
 }

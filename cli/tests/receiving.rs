@@ -11,7 +11,6 @@ use std::{
 use buildfleet::{
     domain::{
         address::Allowed,
-        exchange::Exchange,
         signing::{Key, Keyring, Secret},
     },
     store::At,
@@ -19,7 +18,7 @@ use buildfleet::{
 use serde_json::Value;
 use webhook_dispatcher::{
     request::Signed,
-    send::{Sender, Settings},
+    send::{Sender, Sent, Settings},
 };
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -152,7 +151,7 @@ impl Drop for Listening {
     }
 }
 
-async fn send(to: &Listening, secret: &str, time_limit: Duration) -> Exchange {
+async fn send(to: &Listening, secret: &str, time_limit: Duration) -> Sent {
     let sender = Sender::new(Settings {
         allowed: Allowed::default().with_loopback(),
         time_limit,
@@ -163,7 +162,7 @@ async fn send(to: &Listening, secret: &str, time_limit: Duration) -> Exchange {
     .unwrap();
     let keys = Keyring::read([&Secret::new(secret)]).unwrap();
     let now = At(jiff::Timestamp::now().as_millisecond());
-    sender.send(Signed::new(&to.url, "evt_1", BODY.into(), &keys, now).unwrap()).await
+    sender.send(&Signed::new(&to.url, "evt_1", BODY.into(), &keys, now).unwrap()).await
 }
 
 const LONG: Duration = Duration::from_secs(20);
