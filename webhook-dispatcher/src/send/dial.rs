@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -157,9 +157,15 @@ impl Dialer {
     }
 }
 
-/// Whether an address is one of this machine's own: only such can be bound to.
+/// Whether an address is one of this machine's own: only such can be bound to. A machine that is set
+/// up to bind to any address cannot be asked; that shows at addresses that nobody has.
 pub(super) fn is_of_this_machine(address: IpAddr) -> bool {
-    UdpSocket::bind((address, 0)).is_ok()
+    let nobodys: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),
+        IpAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+    };
+    let is_bound = |address: IpAddr| UdpSocket::bind((address, 0)).is_ok();
+    is_bound(address) && !is_bound(nobodys)
 }
 
 /// TLS 1.2 and 1.3; the receiver chooses between HTTP/2 and HTTP/1.1.

@@ -15,6 +15,7 @@ mod names;
 mod pool;
 mod sent;
 mod stream;
+mod turns;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ use self::{
     connection::Body,
     dial::Dialer,
     pool::{Pool, Ready},
+    turns::Turns,
 };
 use crate::request::Signed;
 
@@ -74,6 +76,7 @@ pub struct Sender(Arc<Inner>);
 struct Inner {
     dialer: Dialer,
     pool: Pool,
+    turns: Turns,
     time_limit: Duration,
 }
 
@@ -81,7 +84,12 @@ impl Sender {
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let Settings { allowed, time_limit, slots, name_servers, roots } = settings;
         let dialer = Dialer::new(allowed, &name_servers, roots)?;
-        Ok(Self(Arc::new(Inner { dialer, pool: Pool::new(slots), time_limit })))
+        Ok(Self(Arc::new(Inner {
+            dialer,
+            pool: Pool::new(slots),
+            turns: Turns::default(),
+            time_limit,
+        })))
     }
 
     /// Makes one attempt. Every way it can end is an answer, never an error.
@@ -125,20 +133,47 @@ impl Inner {
         let url = target::read(&request.url, self.dialer.allowed())
             .map_err(|refusal| refused(&refusal, &request.url))?;
         let origin = &url[..Position::BeforePath];
+        if let Some(ended) = self.over_pooled(origin, &url, request, seen).await {
+            return ended.map_err(|error| broken(&error));
+        }
+        let turn = self.turns.wait(origin).await;
+        // Whoever had the turn before may have left a connection that takes more than one request.
+        if turn.is_some()
+            && let Some(ended) = self.over_pooled(origin, &url, request, seen).await
+        {
+            return ended.map_err(|error| broken(&error));
+        }
+        let ready = self.dialer.dial(&url, &mut seen.timings).await?;
+        match ready.shared() {
+            Some(shared) => self.pool.put(origin, shared, pool::IDLE_MAX, Instant::now()),
+            None if turn.is_some() => self.turns.is_one_by_one(origin),
+            None => {}
+        }
+        drop(turn);
+        self.exchange_over(ready, &url, request, seen).await.map_err(|error| broken(&error))
+    }
+
+    /// Sends over a connection that stands; `None` if there is none that takes the request.
+    async fn over_pooled(
+        &self,
+        origin: &str,
+        url: &Url,
+        request: &Signed,
+        seen: &mut Sent,
+    ) -> Option<Result<(), hyper::Error>> {
         while let Some(ready) = self.pool.take(origin, Instant::now()) {
             seen.reused = true;
-            match self.exchange_over(ready, &url, request, seen).await {
+            match self.exchange_over(ready, url, request, seen).await {
                 // It was closed before it took the request: no byte was sent, so it is as if it had
                 // not been there.
                 Err(error) if error.is_canceled() && seen.status.is_none() => {
                     seen.timings = Timings::default();
                 }
-                ended => return ended.map_err(|error| broken(&error)),
+                ended => return Some(ended),
             }
         }
         seen.reused = false;
-        let ready = self.dialer.dial(&url, &mut seen.timings).await?;
-        self.exchange_over(ready, &url, request, seen).await.map_err(|error| broken(&error))
+        None
     }
 
     async fn exchange_over(

@@ -33,6 +33,15 @@ pub(super) struct Ready {
     pub(super) dialled_at: Instant,
 }
 
+impl Ready {
+    /// The same connection once more, if it takes many requests at a time.
+    pub(super) fn shared(&self) -> Option<Self> {
+        let Connection::Two(two) = &self.connection else { return None };
+        let connection = Connection::Two(two.clone());
+        Some(Self { connection, peer: self.peer, dialled_at: self.dialled_at })
+    }
+}
+
 struct Parked {
     ready: Ready,
     until: Instant,
@@ -80,13 +89,9 @@ impl Pool {
             if parked.until <= now || !parked.ready.connection.is_ready() {
                 continue;
             }
-            if let Connection::Two(two) = &parked.ready.connection {
-                let Ready { peer, dialled_at, .. } = parked.ready;
-                let shared = Ready { connection: Connection::Two(two.clone()), peer, dialled_at };
-                self.park(origin, parked);
-                return Some(shared);
-            }
-            return Some(parked.ready);
+            let Some(shared) = parked.ready.shared() else { return Some(parked.ready) };
+            self.park(origin, parked);
+            return Some(shared);
         }
     }
 

@@ -1,16 +1,20 @@
 //! TLS, and HTTP/2 where the receiver can.
 
-use futures_util::future::join_all;
-use http_body_util::Empty;
+use std::{
+    convert::Infallible,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use futures_util::{future::join_all, stream};
+use http_body_util::{BodyExt as _, Empty, StreamBody, combinators::BoxBody};
 use hyper::{
     Request, Response,
-    body::{Bytes, Incoming},
+    body::{Bytes, Frame, Incoming},
     server::conn::{http1, http2},
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
 
@@ -77,15 +81,33 @@ impl Secure {
     }
 }
 
-/// Takes a request that has all it must have.
-async fn accept(request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, hyper::Error> {
+type Flow = BoxBody<Bytes, Infallible>;
+
+/// Takes a request that has all it must have; below other paths it misbehaves.
+async fn accept(request: Request<Incoming>) -> Result<Response<Flow>, hyper::Error> {
     let is_whole = request.method() == "POST"
-        && request.uri().path() == "/hooks"
         && request.headers()["webhook-id"] == "evt_1"
         && request.headers()["content-type"] == "application/json";
-    let mut answer = Response::new(Empty::new());
-    *answer.status_mut() = if is_whole { 204.try_into().unwrap() } else { 400.try_into().unwrap() };
+    let (status, body) = match request.uri().path() {
+        _ if !is_whole => (400, Empty::new().boxed()),
+        "/hooks" => (204, Empty::new().boxed()),
+        "/flood" => (200, flow(64 * 1024, Duration::ZERO)),
+        "/drip" => (200, flow(1, Duration::from_millis(10))),
+        _ => (404, Empty::new().boxed()),
+    };
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status.try_into().unwrap();
     Ok(answer)
+}
+
+/// So many bytes each so often, for ever.
+fn flow(bytes: usize, apart: Duration) -> Flow {
+    let chunk = Bytes::from(vec![b'.'; bytes]);
+    let frames = stream::unfold(chunk, move |chunk| async move {
+        tokio::time::sleep(apart).await;
+        Some((Ok(Frame::data(chunk.clone())), chunk))
+    });
+    StreamBody::new(frames).boxed()
 }
 
 #[tokio::test]
@@ -106,17 +128,58 @@ async fn http_1_is_spoken_over_tls() {
 async fn one_connection_of_http_2_carries_many_requests_at_once() {
     let receiver = Secure::start("h2").await;
     let sender = receiver.sender();
-    let first = sender.send(&request(&receiver.url())).await;
-    assert_eq!((first.status, first.version), (Some(204), Some(Version::Http2)));
-
     let request = request(&receiver.url());
-    for _ in 0..3 {
+
+    for round in 0..3 {
         let all = join_all((0..50).map(|_| sender.send(&request))).await;
-        assert!(all.iter().all(|one| one.status == Some(204) && one.reused));
+        assert!(all.iter().all(|one| one.status == Some(204)));
+        assert!(all.iter().all(|one| one.version == Some(Version::Http2)));
+        // Even those who come before there is any wait for the first to dial.
+        let dialled = all.iter().filter(|one| !one.reused).count();
+        assert_eq!(dialled, usize::from(round == 0));
     }
 
     assert_eq!(receiver.connections.load(Ordering::SeqCst), 1);
     assert_eq!(sender.connections(), (1, 1));
+}
+
+#[tokio::test]
+async fn a_receiver_of_http_1_over_tls_is_dialled_by_everybody_once_it_is_known() {
+    let receiver = Secure::start("http/1.1").await;
+    let sender = receiver.sender();
+    let request = request(&receiver.url());
+
+    for _ in 0..3 {
+        let all = join_all((0..10).map(|_| sender.send(&request))).await;
+        assert!(all.iter().all(|one| one.status == Some(204)));
+    }
+
+    let connections = receiver.connections.load(Ordering::SeqCst);
+    assert!((1..=10).contains(&connections), "{connections} connections");
+}
+
+#[tokio::test]
+async fn a_flood_and_a_drip_over_http_2_are_cut_off_and_hold_up_nobody_else() {
+    let receiver = Secure::start("h2").await;
+    let time_limit = Duration::from_millis(400);
+    let roots = Some(Arc::clone(&receiver.roots));
+    let sender = sender(Settings { time_limit, roots, ..settings() });
+    let [flood, drip, well] = ["flood", "drip", "hooks"]
+        .map(|path| request(&format!("https://localhost:{}/{path}", receiver.port)));
+    sender.send(&well).await;
+
+    let (flooded, dripped, told) =
+        tokio::join!(sender.send(&flood), sender.send(&drip), sender.send(&well));
+
+    assert_eq!((flooded.status, flooded.ruling.failure.clone()), (Some(200), None));
+    assert!(flooded.read_bytes < 1024 * 1024, "{} bytes", flooded.read_bytes);
+    assert_eq!((dripped.status, failure(&dripped)), (Some(200), ("timed_out", true)));
+    assert!(dripped.timings.total < time_limit + Duration::from_millis(100));
+    assert_eq!(told.status, Some(204));
+    assert!(told.timings.total < Duration::from_millis(300), "{:?}", told.timings);
+    // What was cut off was one request, not the connection.
+    assert_eq!(sender.send(&well).await.status, Some(204));
+    assert_eq!(receiver.connections.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
