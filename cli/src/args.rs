@@ -2,14 +2,16 @@
 
 pub mod operating;
 pub mod webhooks;
+pub mod receiving;
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Parser, Subcommand};
 use url::Url;
 
 use self::{
     operating::{Audit, Bulk, Failed, LimitChange, Pausing, WeightChange},
+    receiving::{Listen, Sign, Verify},
     webhooks::{EndpointChange, ReplayChange},
 };
 
@@ -124,6 +126,10 @@ pub enum Command {
     },
     /// Receive webhooks on this machine, check their signatures and print them
     Listen(Listen),
+    /// Sign a body as the fleet does, and print the headers
+    Sign(Sign),
+    /// Check the signatures of a webhook that was received
+    Verify(Verify),
     /// List the workers of the fleet
     Workers,
     /// Show how much work waits and runs
@@ -321,30 +327,6 @@ pub struct Deliveries {
     /// Send this delivery again
     #[arg(long, value_name = "DELIVERY", value_parser = id)]
     pub redeliver: Option<String>,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct Listen {
-    /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9000")]
-    pub listen: SocketAddr,
-    /// The secret that the webhooks are signed with
-    #[arg(long, value_name = "SECRET", env = "WEBHOOK_SECRET", hide_env_values = true)]
-    pub secret: String,
-    /// Answer with this status, to see what the fleet does about it
-    #[arg(long, value_name = "STATUS", default_value_t = 204)]
-    pub status: u16,
-    /// How much of each webhook is shown
-    #[arg(long, value_enum, default_value_t = Detail::Line)]
-    pub detail: Detail,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Detail {
-    /// One line each
-    Line,
-    /// The whole body
-    Body,
 }
 
 /// An id, which becomes part of a path: nothing in it may lead that path elsewhere.

@@ -47,6 +47,7 @@ pub const KNOBS: &[Knob] = &[
     knob("WEBHOOK_URL", ""),
     knob("WEBHOOK_SECRET", ""),
     knob("BUILDFLEET_WEBHOOK_ALLOW", ""),
+    knob("BUILDFLEET_WEBHOOK_DNS", ""),
     knob("BUILDFLEET_WEBHOOK_TIMEOUT_SECS", "30"),
     knob("BUILDFLEET_PLAN_SLOTS", "2"),
     knob("BUILDFLEET_TASK_SLOTS", "5"),
@@ -220,6 +221,21 @@ impl<'a> Reader<'a> {
     /// An address, if one is given.
     pub fn address_if_any(&mut self, name: &str) -> Option<SocketAddr> {
         self.parsed(name, "an address and port such as 127.0.0.1:8001, or empty")
+    }
+
+    /// Addresses with commas between them; none by default.
+    pub fn addresses(&mut self, name: &str) -> Vec<SocketAddr> {
+        let mut addresses = Vec::new();
+        for text in self.list(name) {
+            match text.parse() {
+                Ok(address) => addresses.push(address),
+                Err(_) => self.fault(
+                    name,
+                    format_args!("must list addresses and ports such as 10.0.0.2:53, not {text:?}"),
+                ),
+            }
+        }
+        addresses
     }
 
     pub fn url(&mut self, name: &str, schemes: &[&str]) -> Option<Url> {

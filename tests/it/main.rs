@@ -17,5 +17,6 @@ mod operating;
 mod chaos;
 mod simulation;
 mod webhooks;
+mod receivers;
 mod standardwebhooks;
 mod tidy;

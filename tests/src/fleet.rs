@@ -112,6 +112,7 @@ impl Setup {
                 lease,
                 time_limit,
                 allowed: loopback.clone(),
+                name_servers: Vec::new(),
             },
             targets: loopback,
             bounds: Bounds::default(),

@@ -1,6 +1,6 @@
 //! The dispatcher's settings.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use buildfleet::{
     config::Reader,
@@ -10,7 +10,10 @@ use buildfleet::{
     store::DeliveryClaim,
 };
 
-use crate::{handle::Dispatcher, send::Sender};
+use crate::{
+    handle::Dispatcher,
+    send::{self, Sender, Settings},
+};
 
 /// How deliveries are made.
 #[derive(Debug, Clone)]
@@ -22,6 +25,8 @@ pub struct Config {
     pub time_limit: Duration,
     /// Where webhooks may go beside the public internet.
     pub allowed: Allowed,
+    /// Who is asked for the addresses of names; this machine's own settings if none is named.
+    pub name_servers: Vec<SocketAddr>,
 }
 
 impl Config {
@@ -31,24 +36,34 @@ impl Config {
             lease: reader.lease(),
             time_limit: reader.secs("BUILDFLEET_WEBHOOK_TIMEOUT_SECS", 1, 120),
             allowed: reader.webhook_targets(),
+            name_servers: reader.addresses("BUILDFLEET_WEBHOOK_DNS"),
         }
     }
 
     /// Delivers webhooks until the member is stopped. An error means that no request could ever be
     /// made.
-    pub async fn serve(self, member: &Member) -> reqwest::Result<()> {
+    pub async fn serve(self, member: &Member) -> Result<(), send::Error> {
+        let sender = Sender::new(Settings {
+            allowed: self.allowed,
+            time_limit: self.time_limit,
+            slots: self.slots as usize,
+            name_servers: self.name_servers,
+            roots: None,
+        })?;
         let dispatcher = Arc::new(Dispatcher {
             store: Arc::clone(&member.store),
             lease: self.lease,
-            sender: Sender::new(self.allowed, self.time_limit, self.slots as usize)?,
+            sender: sender.clone(),
             retry: Policy::DELIVERY,
         });
-        member
-            .serve(self.lease, self.slots, move |work: Work<DeliveryClaim>| {
-                let dispatcher = Arc::clone(&dispatcher);
-                async move { dispatcher.handle(work).await }
-            })
-            .await;
+        let serving = member.serve(self.lease, self.slots, move |work: Work<DeliveryClaim>| {
+            let dispatcher = Arc::clone(&dispatcher);
+            async move { dispatcher.handle(work).await }
+        });
+        tokio::select! {
+            () = serving => {}
+            () = sender.tend() => {}
+        }
         Ok(())
     }
 }

@@ -3,13 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use buildfleet::{
-    domain::{attempt::Failure, retry::Policy},
+    domain::{
+        attempt::Failure,
+        retry::Policy,
+        signing::{Keyring, Secret},
+    },
     draw, lease,
     queue::serve::Work,
     store::{DeliveryClaim, Error, SendResult, Store},
 };
+use secrecy::ExposeSecret as _;
 
-use crate::{request::Signed, send::Sender};
+use crate::{
+    request::{self, Signed, Unsignable},
+    send::{Sender, Sent},
+};
 
 /// What it takes to deliver webhooks.
 pub struct Dispatcher {
@@ -41,12 +49,35 @@ impl Dispatcher {
     }
 
     async fn attempt(&self, claim: &DeliveryClaim) -> SendResult {
-        match Signed::new(claim, claim.claimed_at) {
-            Ok(request) => self.sender.send(request).await,
+        match signed(claim) {
+            Ok(request) => {
+                let sent = self.sender.send(&request).await;
+                result(&request, sent)
+            }
             Err(bad) => SendResult {
-                failure: Some(Failure::permanent("bad_secret", bad.to_string())),
+                failure: Some(Failure::permanent(bad.code(), bad.to_string())),
                 ..SendResult::default()
             },
         }
+    }
+}
+
+fn signed(claim: &DeliveryClaim) -> Result<Signed, Unsignable> {
+    let newest_first = std::iter::once(&claim.secret).chain(&claim.old_secrets);
+    let keys: Vec<Secret> = newest_first.map(|key| Secret::new(key.expose_secret())).collect();
+    let keys = Keyring::read(&keys)?;
+    let (id, body) = (claim.event.id.to_string(), request::body(&claim.event, claim.build()));
+    Signed::new(&claim.url, &id, body, &keys, claim.claimed_at)?.with_headers(&claim.headers)
+}
+
+/// The part of it that the store keeps.
+fn result(request: &Signed, sent: Sent) -> SendResult {
+    SendResult {
+        exchange: Some(sent.exchange(request)),
+        asked: sent.asked(),
+        took_ms: u64::try_from(sent.timings.total.as_millis()).unwrap_or(u64::MAX),
+        failure: sent.ruling.failure,
+        status: sent.status,
+        excerpt: sent.excerpt,
     }
 }

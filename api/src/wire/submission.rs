@@ -8,6 +8,7 @@ use buildfleet::domain::{
     brief::{self, Brief, Budget, FEATURE_CHARS_MAX, Fault},
     dependency,
     event::Kind,
+    signing::{Key, Secret},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -29,8 +30,6 @@ use crate::{Targets, webhook_target};
 /// The only planner and writer there is: rules and templates, without a model.
 pub const PROVIDER: &str = "rules";
 const SECRET_CHARS: std::ops::RangeInclusive<usize> = 16..=256;
-/// As Standard Webhooks has it.
-const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 const SECRET_PREFIX: &str = "whsec_";
 const COST_USD_MAX: f64 = 1_000_000.0;
 
@@ -136,7 +135,7 @@ pub struct NewWebhook {
     )]
     pub url: String,
     /// 16 to 256 visible characters; one that begins with `whsec_` goes on with the base64 of 24 to
-    /// 64 bytes. Made for you, and told in the answer, if absent and the operator has set none.
+    /// 64 bytes, and one that begins with `whsk_` is an Ed25519 key. Made for you, and told in the answer, if absent and the operator has set none.
     #[schema(min_length = 16, max_length = 256, pattern = "^[!-~]{16,256}$")]
     pub secret: Option<String>,
     /// Only these; all if absent or empty.
@@ -313,12 +312,12 @@ pub fn secret_fault(secret: &str) -> Option<String> {
     {
         return Some(format!("must have {least} to {most} visible ASCII characters"));
     }
-    let encoded = secret.strip_prefix(SECRET_PREFIX)?;
-    let (least, most) = (SECRET_BYTES.start(), SECRET_BYTES.end());
-    match BASE64_STANDARD.decode(encoded) {
-        Ok(bytes) if SECRET_BYTES.contains(&bytes.len()) => None,
-        _ => Some(format!("must be {SECRET_PREFIX} and the base64 of {least} to {most} bytes")),
+    let key = Secret::new(secret);
+    if secret.starts_with(SECRET_PREFIX) && !Key::is_of_standard_length(&key) {
+        return Some(format!("must be {SECRET_PREFIX} and the base64 of 24 to 64 bytes"));
     }
+    // Nothing could ever be signed with it.
+    Key::read(&key).err().map(|bad| format!("must be a key that signs: {bad}"))
 }
 
 /// Draws a secret as Standard Webhooks writes them.
@@ -448,6 +447,9 @@ mod tests {
         assert!(secret_fault("with a blank in it").is_some());
         assert!(secret_fault("whsec_notbase64!!!!!").is_some());
         assert!(secret_fault(&format!("whsec_{}", BASE64_STANDARD.encode([7; 23]))).is_some());
+        assert_eq!(secret_fault(Key::pair(&[7; 32]).expose()), None);
+        assert!(secret_fault("whsk_not-an-ed25519-key").is_some());
+        assert!(secret_fault(&format!("whpk_{}", BASE64_STANDARD.encode([7; 32]))).is_some());
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod listen;
 mod local;
 mod project;
 mod scheduling;
+mod signing;
 mod tasks;
 mod webhooks;
 
@@ -78,6 +79,8 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         Command::Replay { change } => webhooks::replays(&context, change).await,
         Command::Deliveries(deliveries) => deliveries::run(&context, deliveries).await,
         Command::Listen(listen) => listen::run(&context, listen).await,
+        Command::Sign(sign) => signing::sign(&context, sign),
+        Command::Verify(verify) => signing::verify(&context, verify),
         Command::Workers => fleet::workers(&context).await,
         Command::Queues => fleet::queues(&context).await,
         Command::Limits { change } => scheduling::limits(&context, change).await,

@@ -20,8 +20,12 @@ pub mod limit;
 pub mod event;
 pub mod delivery;
 pub mod endpoint;
-pub mod exchange;
 pub mod address;
+pub mod target;
+pub mod answer;
+pub mod exchange;
+pub mod signing;
+pub mod sealing;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]

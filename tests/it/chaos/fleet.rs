@@ -19,7 +19,7 @@ use tests::{
 };
 
 use super::{
-    super::standardwebhooks::Receiver as Judge,
+    super::receivers::{Language, Receiver as Judge},
     PROMPTS,
     embedded::undisturbed,
     record::{self, Files},
@@ -145,7 +145,9 @@ enum Fault {
 /// verifies each of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fleet_of_processes_builds_a_brief_and_tells_an_independent_receiver() {
-    let judge = tokio::task::spawn_blocking(|| Judge::start(client::SECRET)).await.unwrap();
+    let judge = tokio::task::spawn_blocking(|| Judge::start(Language::Python, &[client::SECRET]))
+        .await
+        .unwrap();
     let grounds = Grounds::new().await;
     let mut programs = vec![grounds.start("buildfleet-api")];
     for name in ["plan-worker", "task-worker", "webhook-dispatcher"] {
@@ -168,9 +170,8 @@ async fn a_fleet_of_processes_builds_a_brief_and_tells_an_independent_receiver()
                 "id": event.id,
                 "type": event.kind,
                 "buildId": build,
-                "library": true,
-                "plain": true,
-                "forged": false,
+                "verified": Language::Python.verifiers(),
+                "forged": [],
             })
         })
         .collect();

@@ -123,6 +123,7 @@ pub const GRACE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Headers that are ours, or that belong to the connection.
 const RESERVED: &[&str] = &[
+    "accept",
     "accept-encoding",
     "connection",
     "content-encoding",
