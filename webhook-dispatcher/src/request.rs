@@ -149,7 +149,8 @@ impl Signed {
         Ok(self)
     }
 
-    /// The headers for people. Signatures and the endpoint's own are masked: they may let others in.
+    /// The headers for people. Signatures and the endpoint's own are masked: they may let others
+    /// in.
     pub fn headers_to_show(&self) -> Vec<(String, String)> {
         let shown = self.headers.iter().map(|(name, value)| {
             let value = match value.to_str() {

@@ -20,8 +20,8 @@ use crate::{
 
 /// Send deliveries again
 ///
-/// All that are final and meet the filter, in the order in which they were made. With `dry_run` they
-/// are only counted. It goes on in the background.
+/// All that are final and meet the filter, in the order in which they were made. With `dry_run`
+/// they are only counted. It goes on in the background.
 #[utoipa::path(
     post, path = "/v1/replays", operation_id = "begin_replay", tag = "deliveries",
     params(("X-Reason" = Option<String>, Header, max_length = 200, description = "Why")),
@@ -52,7 +52,8 @@ pub async fn begin(
 /// Sends it what it has missed since an instant: deliveries that were given up, and events of which
 /// it was never told since it was disabled or not there. With `dry_run` they are only counted.
 #[utoipa::path(
-    post, path = "/v1/endpoints/{id}/recover", operation_id = "recover_endpoint", tag = "deliveries",
+    post, path = "/v1/endpoints/{id}/recover", operation_id = "recover_endpoint",
+    tag = "deliveries",
     params(
         ("id" = String, Path, description = "`end_...`"),
         ("X-Reason" = Option<String>, Header, max_length = 200, description = "Why"),

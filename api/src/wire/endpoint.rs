@@ -183,8 +183,8 @@ pub struct NewEndpoint {
     pub description: Option<String>,
 }
 
-/// Reads an endpoint, or says all that is wrong with it. `before`: the headers that it has, if it is
-/// being changed; then it has its secret already.
+/// Reads an endpoint, or says all that is wrong with it. `before`: the headers that it has, if it
+/// is being changed; then it has its secret already.
 pub fn read_endpoint(
     body: &Value,
     targets: &Targets,

@@ -105,8 +105,8 @@ pub fn read_replay(tenant: &str, body: &Value) -> Result<(ReplayWanted, bool), V
     }
 }
 
-/// What an endpoint has missed since then: deliveries that were given up, and events of which it was
-/// never told.
+/// What an endpoint has missed since then: deliveries that were given up, and events of which it
+/// was never told.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRecovery {

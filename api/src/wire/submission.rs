@@ -135,7 +135,8 @@ pub struct NewWebhook {
     )]
     pub url: String,
     /// 16 to 256 visible characters; one that begins with `whsec_` goes on with the base64 of 24 to
-    /// 64 bytes, and one that begins with `whsk_` is an Ed25519 key. Made for you, and told in the answer, if absent and the operator has set none.
+    /// 64 bytes, and one that begins with `whsk_` is an Ed25519 key. Made for you, and told in the
+    /// answer, if absent and the operator has set none.
     #[schema(min_length = 16, max_length = 256, pattern = "^[!-~]{16,256}$")]
     pub secret: Option<String>,
     /// Only these; all if absent or empty.

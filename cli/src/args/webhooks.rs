@@ -61,7 +61,7 @@ pub enum EndpointChange {
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Send an endpoint what it missed since an instant: what was given up, and what it was never told
+    /// Send an endpoint what it missed since an instant: what was given up, or never told to it
     Recover {
         /// The endpoint
         #[arg(value_parser = id)]

@@ -48,7 +48,7 @@ pub struct Asked {
     /// There is too much (429, 502, 504).
     pub slow_down: bool,
     /// Nothing shall be sent to the endpoint any more, and how it said so (410, or the header
-    /// `webhook-delivery: disable`). That no further attempt be made at this delivery is a permanent
-    /// failure.
+    /// `webhook-delivery: disable`). That no further attempt be made at this delivery is a
+    /// permanent failure.
     pub disable: Option<String>,
 }

@@ -301,9 +301,10 @@ pub trait Store: Operating + Upkeep + Webhooks + Send + Sync + 'static {
 
     // Deliveries.
 
-    /// Takes the next pending deliveries of the lane, in order of rank and under its limits, as many
-    /// as there is room for, and of each endpoint no more than `endpoint::room` says. To an ordered
-    /// endpoint, an earlier delivery of the same build must be final. Raises the attempt numbers.
+    /// Takes the next pending deliveries of the lane, in order of rank and under its limits, as
+    /// many as there is room for, and of each endpoint no more than `endpoint::room` says. To an
+    /// ordered endpoint, an earlier delivery of the same build must be final. Raises the attempt
+    /// numbers.
     async fn claim_deliveries(&self, ask: &Ask) -> Result<Vec<DeliveryClaim>, Error>;
 
     /// Settles an attempt at a delivery; what follows a failure is decided by the endpoint's

@@ -157,8 +157,8 @@ impl Dialer {
     }
 }
 
-/// Whether an address is one of this machine's own: only such can be bound to. A machine that is set
-/// up to bind to any address cannot be asked; that shows at addresses that nobody has.
+/// Whether an address is one of this machine's own: only such can be bound to. A machine that is
+/// set up to bind to any address cannot be asked; that shows at addresses that nobody has.
 pub(super) fn is_of_this_machine(address: IpAddr) -> bool {
     let nobodys: IpAddr = match address {
         IpAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),

@@ -1,7 +1,7 @@
 //! Who dials first, where one connection may do for all.
 //!
-//! Over TLS a receiver may speak HTTP/2, which carries many requests at once; but that is known only
-//! once a connection stands. Until then those who come later wait for the first, or a burst of
+//! Over TLS a receiver may speak HTTP/2, which carries many requests at once; but that is known
+//! only once a connection stands. Until then those who come later wait for the first, or a burst of
 //! webhooks would shake as many hands and throw all connections but one away. Receivers that turn
 //! out to speak HTTP/1.1 are remembered, and dialled by everybody at once.
 

@@ -1,8 +1,8 @@
 //! Who is told of events: an address with its manners.
 //!
-//! An endpoint belongs to a tenant and hears of all its builds, or it is the target of one build and
-//! lives as long as that. What is told to it, how fast, how often again and in which order is its
-//! own affair; how it fares is in `health.rs`, and how much may be on its way in `room.rs`.
+//! An endpoint belongs to a tenant and hears of all its builds, or it is the target of one build
+//! and lives as long as that. What is told to it, how fast, how often again and in which order is
+//! its own affair; how it fares is in `health.rs`, and how much may be on its way in `room.rs`.
 
 pub mod filter;
 pub mod profile;
@@ -154,8 +154,8 @@ fn header_faults(headers: &BTreeMap<String, String>) -> Vec<Fault> {
         let token =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
         if name.is_empty() || 100 < name.len() || !name.bytes().all(token) {
-            let message = "must be a name of 1 to 100 characters out of lower-case letters, digits, \
-                           hyphen, underscore and dot";
+            let message = "must be a name of 1 to 100 characters out of lower-case letters, \
+                           digits, hyphen, underscore and dot";
             faults.push(Fault::new(field(), message));
         } else if RESERVED.contains(&name.as_str())
             || RESERVED_BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
