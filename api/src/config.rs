@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use buildfleet::config::Reader;
+use buildfleet::{config::Reader, vault::Vault};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
@@ -21,6 +21,7 @@ pub struct Config {
     cors_origins: Vec<String>,
     approval_required: bool,
     bounds: Bounds,
+    pub vault: Vault,
     environment: String,
 }
 
@@ -78,6 +79,7 @@ impl Config {
             cors_origins,
             approval_required: reader.flag("REQUIRE_PLAN_APPROVAL"),
             bounds: Bounds::read(reader),
+            vault: Vault::read(reader),
             environment,
         }
     }
@@ -97,6 +99,7 @@ impl Config {
             cors_origins: self.cors_origins.clone(),
             approval_required: self.approval_required,
             bounds: self.bounds,
+            vault: self.vault.clone(),
             environment: self.environment.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }

@@ -10,7 +10,10 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use buildfleet::{domain::brief::Fault, queue, store};
+use buildfleet::{
+    domain::{brief::Fault, sealing::Unopened},
+    queue, store,
+};
 use serde_json::{Value, json};
 
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -126,6 +129,13 @@ impl Error {
 
 fn fields(faults: &[Fault]) -> Value {
     json!({ "fields": &faults[..faults.len().min(FAULTS_MAX)] })
+}
+
+impl From<Unopened> for Error {
+    fn from(unopened: Unopened) -> Self {
+        tracing::error!(error = %unopened, "a secret that is kept does not open");
+        Error::internal()
+    }
 }
 
 impl From<store::Error> for Error {

@@ -22,7 +22,7 @@ pub mod serve;
 
 use std::{sync::Arc, time::Instant};
 
-use buildfleet::{health::Health, member::Member, queue::Queue, store::Store};
+use buildfleet::{health::Health, member::Member, queue::Queue, store::Store, vault::Vault};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -67,6 +67,8 @@ pub struct Settings {
     pub approval_required: bool,
     /// How much may be waiting before no more is accepted.
     pub bounds: pressure::Bounds,
+    /// Seals the secrets of webhooks.
+    pub vault: Vault,
     /// `development`, `production` ...; only shown.
     pub environment: String,
     pub version: String,

@@ -15,6 +15,7 @@ async fn main() -> ExitCode {
             let refused = |source| Error::Listen { address, source };
             let listener = TcpListener::bind(address).await.map_err(refused)?;
             tracing::info!(address = %listener.local_addr().map_err(refused)?, "it listens");
+            config.vault.tell();
             let api = Api::new(&member, config.settings(config.keys.clone()));
             api::serve(listener, api::router(api), member.stop.clone()).await.map_err(refused)
         },

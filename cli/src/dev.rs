@@ -24,6 +24,7 @@ use url::Url;
 use worker::{
     config::{PlanConfig, TaskConfig},
     plan::planner::by_rules::Rules,
+    resealing,
     sweep::{self, Sweep},
     task::runner::template::Template,
     upkeep,
@@ -173,7 +174,8 @@ impl Dev {
         let looked_after = async {
             tokio::join!(
                 sweep::run(Sweep::ALONE, &member),
-                upkeep::run(self.config.upkeep, &member)
+                upkeep::run(self.config.upkeep, &member),
+                resealing::run(&self.config.api.vault, &member)
             );
         };
         let work = async {

@@ -46,6 +46,7 @@ pub const KNOBS: &[Knob] = &[
     knob("ALLOW_LINEAR_FALLBACK", "true"),
     knob("WEBHOOK_URL", ""),
     knob("WEBHOOK_SECRET", ""),
+    knob("BUILDFLEET_MASTER_KEYS", ""),
     knob("BUILDFLEET_WEBHOOK_ALLOW", ""),
     knob("BUILDFLEET_WEBHOOK_DNS", ""),
     knob("BUILDFLEET_WEBHOOK_TIMEOUT_SECS", "30"),

@@ -18,6 +18,8 @@ pub mod queue;
 #[cfg(feature = "io")]
 pub mod config;
 #[cfg(feature = "io")]
+pub mod vault;
+#[cfg(feature = "io")]
 pub mod telemetry;
 #[cfg(feature = "io")]
 mod outage;

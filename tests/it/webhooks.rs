@@ -2,7 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use buildfleet::{domain::address::Allowed, domain::id::DeliveryId, store::At};
+use buildfleet::{
+    config::{Env, Reader},
+    domain::{address::Allowed, id::DeliveryId},
+    store::At,
+    vault::Vault,
+};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tests::{
     fleet::{Fleet, Footing, Setup},
@@ -10,10 +16,12 @@ use tests::{
     runners::{Act, Scripted},
     signatures::{base64, hmac_sha256},
 };
+use worker::resealing::{self, Resealed};
 
 tests::on_both_footings!(
     every_event_arrives_once_and_in_order,
     both_signatures_verify,
+    a_secret_is_sealed_at_rest_and_signs_all_the_same,
     a_delivery_that_fails_is_made_again_until_it_is_exhausted,
     a_delivery_that_is_made_again_has_the_same_id_and_a_new_time,
     a_redirect_is_not_followed,
@@ -95,6 +103,50 @@ async fn both_signatures_verify(footing: Footing) {
     for request in encoded.requests() {
         verify(&request, &secret, key);
     }
+}
+
+/// Master keys of 32 equal bytes, by their names.
+fn vault(names: &[&str]) -> Vault {
+    let key = |name: &&str| format!("{name}:{}", base64(&[name.as_bytes()[0]; 32]));
+    let keys = names.iter().map(key).collect::<Vec<_>>().join(",");
+    let env = Env::of([("BUILDFLEET_MASTER_KEYS", keys.as_str())]);
+    let mut reader = Reader::new(&env);
+    let vault = Vault::read(&mut reader);
+    reader.finish(vault).unwrap()
+}
+
+/// The secrets of all endpoints, as they are in the record.
+async fn at_rest(fleet: &Fleet) -> Vec<String> {
+    let kept = fleet.store.kept_secrets(None, 100).await.unwrap();
+    let secrets = kept.iter().flat_map(|of| &of.secrets);
+    secrets.map(|secret| secret.expose_secret().to_owned()).collect()
+}
+
+async fn a_secret_is_sealed_at_rest_and_signs_all_the_same(footing: Footing) {
+    let receiver = Receiver::start().await;
+    let mut setup = Setup::on(footing);
+    setup.webhooks.vault = vault(&["a"]);
+    let fleet = setup.start().await;
+
+    let build = submit(&fleet, "a", hooks(&receiver)).await;
+    fleet.until_state(&build, "completed").await;
+    fleet.until_told(&build).await;
+
+    assert_eq!(receiver.requests().len(), 5);
+    for request in receiver.requests() {
+        verify(&request, SECRET, SECRET.as_bytes());
+    }
+    let sealed = at_rest(&fleet).await;
+    assert!(sealed.len() == 1 && sealed[0].starts_with("sealed1.a."), "{sealed:?}");
+
+    let store = fleet.elsewhere().await;
+    let resealed = resealing::once(&vault(&["b", "a"]), &*store).await.unwrap();
+    assert_eq!(resealed, Resealed { anew: 1, unopened: 0 });
+    assert!(at_rest(&fleet).await[0].starts_with("sealed1.b."));
+    let again = resealing::once(&vault(&["b"]), &*store).await.unwrap();
+    assert_eq!(again, Resealed::default());
+    let lost = resealing::once(&vault(&["c"]), &*store).await.unwrap();
+    assert_eq!(lost, Resealed { anew: 0, unopened: 1 });
 }
 
 /// Waits until an attempt at a build's first delivery has been settled.

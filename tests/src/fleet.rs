@@ -19,6 +19,7 @@ use buildfleet::{
         self, BuildsWanted, DeliveriesWanted, Store, conformance::Ageing, postgres::Postgres,
         sqlite::Sqlite,
     },
+    vault::Vault,
 };
 use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinSet};
@@ -113,6 +114,7 @@ impl Setup {
                 time_limit,
                 allowed: loopback.clone(),
                 name_servers: Vec::new(),
+                vault: Vault::default(),
             },
             targets: loopback,
             bounds: Bounds::default(),
@@ -272,6 +274,7 @@ impl Fleet {
             cors_origins: Vec::new(),
             approval_required: self.setup.plans.approval.always,
             bounds: self.setup.bounds,
+            vault: self.setup.webhooks.vault.clone(),
             environment: "test".to_owned(),
             version: "0.0.0".to_owned(),
         };

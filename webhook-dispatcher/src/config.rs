@@ -8,6 +8,7 @@ use buildfleet::{
     member::Member,
     queue::serve::Work,
     store::DeliveryClaim,
+    vault::Vault,
 };
 
 use crate::{
@@ -27,6 +28,8 @@ pub struct Config {
     pub allowed: Allowed,
     /// Who is asked for the addresses of names; this machine's own settings if none is named.
     pub name_servers: Vec<SocketAddr>,
+    /// Opens the secrets that sign.
+    pub vault: Vault,
 }
 
 impl Config {
@@ -37,6 +40,7 @@ impl Config {
             time_limit: reader.secs("BUILDFLEET_WEBHOOK_TIMEOUT_SECS", 1, 120),
             allowed: reader.webhook_targets(),
             name_servers: reader.addresses("BUILDFLEET_WEBHOOK_DNS"),
+            vault: Vault::read(reader),
         }
     }
 
@@ -54,6 +58,7 @@ impl Config {
             store: Arc::clone(&member.store),
             lease: self.lease,
             sender: sender.clone(),
+            vault: self.vault,
             retry: Policy::DELIVERY,
         });
         let serving = member.serve(self.lease, self.slots, move |work: Work<DeliveryClaim>| {

@@ -6,11 +6,13 @@ use buildfleet::{
     domain::{
         attempt::Failure,
         retry::Policy,
+        sealing::Unopened,
         signing::{Keyring, Secret},
     },
     draw, lease,
     queue::serve::Work,
     store::{DeliveryClaim, Error, SendResult, Store},
+    vault::Vault,
 };
 use secrecy::ExposeSecret as _;
 
@@ -23,6 +25,7 @@ use crate::{
 pub struct Dispatcher {
     pub store: Arc<dyn Store>,
     pub sender: Sender,
+    pub vault: Vault,
     /// How long a store that does not answer is asked again to keep what came of an attempt.
     pub lease: Duration,
     pub retry: Policy,
@@ -49,25 +52,33 @@ impl Dispatcher {
     }
 
     async fn attempt(&self, claim: &DeliveryClaim) -> SendResult {
-        match signed(claim) {
+        match self.signed(claim) {
             Ok(request) => {
                 let sent = self.sender.send(&request).await;
                 result(&request, sent)
             }
-            Err(bad) => SendResult {
-                failure: Some(Failure::permanent(bad.code(), bad.to_string())),
-                ..SendResult::default()
-            },
+            Err(failure) => SendResult { failure: Some(failure), ..SendResult::default() },
         }
     }
-}
 
-fn signed(claim: &DeliveryClaim) -> Result<Signed, Unsignable> {
-    let newest_first = std::iter::once(&claim.secret).chain(&claim.old_secrets);
-    let keys: Vec<Secret> = newest_first.map(|key| Secret::new(key.expose_secret())).collect();
-    let keys = Keyring::read(&keys)?;
-    let (id, body) = (claim.event.id.to_string(), request::body(&claim.event, claim.build()));
-    Signed::new(&claim.url, &id, body, &keys, claim.claimed_at)?.with_headers(&claim.headers)
+    fn signed(&self, claim: &DeliveryClaim) -> Result<Signed, Failure> {
+        let newest_first = std::iter::once(&claim.secret).chain(&claim.old_secrets);
+        let keys = newest_first.map(|kept| {
+            let secret = self.vault.open(kept, &claim.tenant)?;
+            Ok(Secret::new(secret.expose_secret()))
+        });
+        // An operator who forgot a key can give it until all attempts are made.
+        let keys: Vec<Secret> = keys.collect::<Result<_, Unopened>>().map_err(|unopened| {
+            let reason = format!("a secret of the endpoint does not open: {unopened}");
+            Failure::transient("sealed_secret", reason)
+        })?;
+        let (id, body) = (claim.event.id.to_string(), request::body(&claim.event, claim.build()));
+        Keyring::read(&keys)
+            .map_err(Unsignable::from)
+            .and_then(|keys| Signed::new(&claim.url, &id, body, &keys, claim.claimed_at))
+            .and_then(|signed| signed.with_headers(&claim.headers))
+            .map_err(|bad| Failure::permanent(bad.code(), bad.to_string()))
+    }
 }
 
 /// The part of it that the store keeps.

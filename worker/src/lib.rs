@@ -10,4 +10,5 @@ pub mod inspect;
 pub mod panic;
 pub mod sweep;
 pub mod upkeep;
+pub mod resealing;
 pub mod config;

@@ -113,7 +113,7 @@ pub async fn submit(
         id: build.id.to_string(),
         state: build.state.into(),
         created_at: build.created_at.into(),
-        webhook: wants_secret.then(|| made_secret(&api, build)).flatten(),
+        webhook: if wants_secret { made_secret(&api, build)? } else { None },
         urls,
     };
     let (parts, _) = response.into_parts();
@@ -152,20 +152,23 @@ fn endpoint(api: &Api, asked: Option<submission::Webhook>) -> Option<NewEndpoint
     let secret = secret
         .or_else(|| settings.default_webhook_secret.clone())
         .unwrap_or_else(submission::draw_secret);
+    let secret = settings.vault.seal(&secret, TENANT);
     Some(NewEndpoint { id: draw::id::<EndpointId>(), url: url.to_string(), secret, events })
 }
 
 /// The secret that was made for a build, unless it is the operator's, which no client may see.
-fn made_secret(api: &Api, build: &store::Build) -> Option<MadeSecret> {
-    let webhook = build.webhook.as_ref()?;
-    let same = |operators: &SecretString| -> bool {
-        let ours = operators.expose_secret().as_bytes();
-        ours.ct_eq(webhook.secret.expose_secret().as_bytes()).into()
-    };
-    if api.settings.default_webhook_secret.as_ref().is_some_and(same) {
-        return None;
+fn made_secret(api: &Api, build: &store::Build) -> Result<Option<MadeSecret>, Error> {
+    let Some(webhook) = &build.webhook else { return Ok(None) };
+    let secret = api.settings.vault.open(&webhook.secret, &build.tenant)?;
+    if api.settings.default_webhook_secret.as_ref().is_some_and(|ours| are_same(ours, &secret)) {
+        return Ok(None);
     }
-    Some(MadeSecret { url: webhook.url.clone(), secret: webhook.secret.expose_secret().to_owned() })
+    Ok(Some(MadeSecret { url: webhook.url.clone(), secret: secret.expose_secret().to_owned() }))
+}
+
+/// Compares two secrets in a time that tells nothing of them.
+pub fn are_same(one: &SecretString, other: &SecretString) -> bool {
+    one.expose_secret().as_bytes().ct_eq(other.expose_secret().as_bytes()).into()
 }
 
 /// List builds

@@ -8,14 +8,16 @@ use axum::{
 use buildfleet::{
     domain::{endpoint, id::EndpointId},
     draw,
-    store::{self, EndpointsWanted, NewTenantEndpoint},
+    store::{self, EndpointsWanted, KeptSecret, NewTenantEndpoint},
 };
+use secrecy::SecretString;
 
 use crate::{
     Api, Error,
     auth::TENANT,
     body, query,
     query::{Id, Query, one_of},
+    routes::builds::are_same,
     wire::{
         delivery::Delivery,
         endpoint::{
@@ -85,7 +87,8 @@ pub async fn add(
         .map_err(|faults| Error::invalid(&faults))?;
     let secret = secret.unwrap_or_else(draw_secret);
     let id: EndpointId = draw::id();
-    let new = NewTenantEndpoint { id, tenant: TENANT.to_owned(), settings, secret: secret.clone() };
+    let kept = api.settings.vault.seal(&secret, TENANT);
+    let new = NewTenantEndpoint { id, tenant: TENANT.to_owned(), settings, secret: kept };
     let kept = api.store.add_endpoint(new).await?;
     let location = [(header::LOCATION, format!("/v1/endpoints/{id}"))];
     Ok((StatusCode::CREATED, location, Json(EndpointWithSecret::of(kept, &secret))))
@@ -182,9 +185,10 @@ pub async fn rotate(
     body::MaybeJson(body): body::MaybeJson,
 ) -> Result<Json<EndpointWithSecret>, Error> {
     query.finish()?;
-    own(&api, id).await?;
+    let before = own(&api, id).await?;
     let (secret, grace) = read_rotation(body.as_ref()).map_err(|faults| Error::invalid(&faults))?;
-    let rotated = api.store.rotate_secret(id, secret.clone(), grace).await?;
+    let kept = kept_as(&api, &before, &secret);
+    let rotated = api.store.rotate_secret(id, kept, grace).await?;
     Ok(Json(EndpointWithSecret::of(rotated, &secret)))
 }
 
@@ -255,6 +259,19 @@ pub async fn test(
     own(&api, id).await?;
     let delivery = api.store.test_endpoint(id).await?;
     Ok((StatusCode::ACCEPTED, Json(delivery.into())))
+}
+
+/// A secret as the endpoint keeps it: what it has already stays as it is, so that the store sees that
+/// it is the same.
+fn kept_as(api: &Api, endpoint: &store::Endpoint, secret: &SecretString) -> SecretString {
+    let vault = &api.settings.vault;
+    let is_it = |kept: &&KeptSecret| {
+        vault.open(&kept.secret, TENANT).is_ok_and(|opened| are_same(&opened, secret))
+    };
+    match endpoint.secrets.iter().find(is_it) {
+        Some(kept) => kept.secret.clone(),
+        None => vault.seal(secret, TENANT),
+    }
 }
 
 /// The endpoint, if it is the client's.

@@ -8,6 +8,7 @@ use buildfleet::domain::{
     brief::{self, Brief, Budget, FEATURE_CHARS_MAX, Fault},
     dependency,
     event::Kind,
+    sealing::Sealed,
     signing::{Key, Secret},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -312,6 +313,9 @@ pub fn secret_fault(secret: &str) -> Option<String> {
     if !SECRET_CHARS.contains(&secret.len()) || !secret.bytes().all(|byte| byte.is_ascii_graphic())
     {
         return Some(format!("must have {least} to {most} visible ASCII characters"));
+    }
+    if Sealed::read(secret).is_ok() {
+        return Some("must be the secret itself, not a sealed one".to_owned());
     }
     let key = Secret::new(secret);
     if secret.starts_with(SECRET_PREFIX) && !Key::is_of_standard_length(&key) {

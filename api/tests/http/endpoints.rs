@@ -122,6 +122,26 @@ async fn a_secret_is_rotated_and_the_old_one_signs_on() {
 }
 
 #[tokio::test]
+async fn secrets_are_kept_sealed_and_told_as_they_are() {
+    let scene = Scene::sealing().await;
+    let path = format!("/v1/endpoints/{}/rotate", added(&scene).await);
+    let given = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    let body = json!({"secret": given}).to_string();
+
+    let rotated = scene.post_json(&path, &[], &body).await.json();
+    let again = scene.post_json(&path, &[], &body).await.json();
+
+    // The same secret once more is no other one.
+    assert_eq!((&rotated["secret"], &again["secret"]), (&json!(given), &json!(given)));
+    assert_eq!(again["secrets"].as_array().unwrap().len(), 2);
+    let kept = scene.secrets_at_rest().await;
+    assert_eq!(kept.len(), 2);
+    assert!(kept.iter().all(|secret| secret.starts_with("sealed1.a.")), "{kept:?}");
+    let sealed = json!({"secret": kept[0]}).to_string();
+    assert!(scene.post_json(&path, &[], &sealed).await.faults().contains_key("secret"));
+}
+
+#[tokio::test]
 async fn an_endpoint_is_tested_disabled_and_enabled() {
     let scene = Scene::new().await;
     let path = format!("/v1/endpoints/{}", added(&scene).await);

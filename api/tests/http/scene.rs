@@ -10,6 +10,7 @@ use axum::{
     response::Response,
 };
 use buildfleet::{
+    config::{Env, Reader},
     domain::{
         attempt::{Failure, Outcome, Output, OutputFile},
         id::{BuildId, DeliveryId, TaskId},
@@ -23,7 +24,9 @@ use buildfleet::{
     store::{
         Adoption, Ask, BuildClaim, DeliveryClaim, TaskClaim, conformance::Ageing, sqlite::Sqlite,
     },
+    vault::Vault,
 };
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +57,7 @@ pub fn settings() -> Settings {
         cors_origins: Vec::new(),
         approval_required: false,
         bounds: api::pressure::Bounds::default(),
+        vault: Vault::default(),
         environment: "test".to_owned(),
         version: "1.2.3".to_owned(),
     }
@@ -62,6 +66,23 @@ pub fn settings() -> Settings {
 impl Scene {
     pub async fn new() -> Self {
         Self::with(settings(), Arc::new(Memory::new())).await
+    }
+
+    /// One whose operator has given a master key.
+    pub async fn sealing() -> Self {
+        let key = "a:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+        let env = Env::of([("BUILDFLEET_MASTER_KEYS", key)]);
+        let mut reader = Reader::new(&env);
+        let vault = Vault::read(&mut reader);
+        let settings = Settings { vault: reader.finish(vault).unwrap(), ..settings() };
+        Self::with(settings, Arc::new(Memory::new())).await
+    }
+
+    /// The secrets of all endpoints, as they are in the record.
+    pub async fn secrets_at_rest(&self) -> Vec<String> {
+        let kept = self.store.kept_secrets(None, 100).await.unwrap();
+        let secrets = kept.iter().flat_map(|of| &of.secrets);
+        secrets.map(|secret| secret.expose_secret().to_owned()).collect()
     }
 
     pub async fn with(settings: Settings, queue: Arc<dyn Queue>) -> Self {

@@ -225,6 +225,21 @@ async fn a_secret_is_made_for_a_webhook_without_one_and_told_again_to_a_repetiti
 }
 
 #[tokio::test]
+async fn a_secret_that_was_made_is_kept_sealed_and_told_again_all_the_same() {
+    let scene = Scene::sealing().await;
+    let key = [("idempotency-key", "one")];
+    let brief = r#"{"prompt": "x", "webhook": {"url": "https://example.com/hooks"}}"#;
+
+    let first = scene.post_json("/v1/builds", &key, brief).await.json();
+    let again = scene.post_json("/v1/builds", &key, brief).await.json();
+
+    assert!(first["webhook"]["secret"].as_str().unwrap().starts_with("whsec_"));
+    assert_eq!(first["webhook"], again["webhook"]);
+    let kept = scene.secrets_at_rest().await;
+    assert!(kept.len() == 1 && kept[0].starts_with("sealed1.a."), "{kept:?}");
+}
+
+#[tokio::test]
 async fn a_given_secret_and_the_operators_are_never_told() {
     let secret = "the-operators-secret";
     let scene = Scene::with(

@@ -255,7 +255,9 @@ pub struct DeliveryClaim {
     pub delivery: DeliveryId,
     pub attempt: u32,
     pub endpoint: EndpointId,
+    pub tenant: String,
     pub url: String,
+    /// As its keeper gave it, and so the old ones.
     pub secret: SecretString,
     /// They sign as well, newest first.
     pub old_secrets: Vec<SecretString>,

@@ -47,6 +47,14 @@ pub struct KeptSecret {
     pub until: Option<At>,
 }
 
+/// The secrets of one endpoint, as their keeper gave them.
+#[derive(Debug, Clone)]
+pub struct KeptSecrets {
+    pub endpoint: EndpointId,
+    pub tenant: String,
+    pub secrets: Vec<SecretString>,
+}
+
 /// An endpoint of a tenant that is to be kept.
 #[derive(Debug, Clone)]
 pub struct NewTenantEndpoint {
@@ -165,13 +173,13 @@ pub trait Webhooks: Send + Sync {
         Err(Error::not_found(id))
     }
 
-    /// All secrets that are kept, as their keeper gave them, endpoint by endpoint in the order of
-    /// their ids: for who keeps them under another key.
+    /// All secrets that are kept, endpoint by endpoint in the order of their ids, those of removed
+    /// ones too: for whoever keeps them under another key.
     async fn kept_secrets(
         &self,
         _after: Option<EndpointId>,
         _limit: u32,
-    ) -> Result<Vec<(EndpointId, Vec<SecretString>)>, Error> {
+    ) -> Result<Vec<KeptSecrets>, Error> {
         Ok(Vec::new())
     }
 

@@ -2,9 +2,10 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use buildfleet::{config::Reader, program};
+use buildfleet::{config::Reader, program, vault::Vault};
 use worker::{
     config::TaskConfig,
+    resealing,
     sweep::{self, Sweep},
     task::runner::template::Template,
     upkeep,
@@ -12,12 +13,15 @@ use worker::{
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let read = |reader: &mut Reader<'_>| (TaskConfig::read(reader), upkeep::Config::read(reader));
-    program::run("task-worker", read, async |member, (config, upkeep)| {
+    let read = |reader: &mut Reader<'_>| {
+        (TaskConfig::read(reader), upkeep::Config::read(reader), Vault::read(reader))
+    };
+    program::run("task-worker", read, async |member, (config, upkeep, vault)| {
         tokio::join!(
             config.serve(&member, Arc::new(Template)),
             sweep::run(Sweep::FLEET, &member),
             upkeep::run(upkeep, &member),
+            resealing::run(&vault, &member),
         );
         Ok(())
     })

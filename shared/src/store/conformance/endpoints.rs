@@ -179,8 +179,8 @@ pub async fn secrets_can_be_kept_in_another_form(store: &dyn Ageing) {
 
     let all = store.kept_secrets(None, 10).await.unwrap();
 
-    assert_eq!(all.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [id, next]);
-    assert_eq!(all[0].1.len(), 2);
+    assert_eq!(all.iter().map(|kept| kept.endpoint).collect::<Vec<_>>(), [id, next]);
+    assert_eq!((&*all[0].tenant, all[0].secrets.len()), (TENANT, 2));
     assert!(store.swap_secret(id, &SECRET.into(), &"sealed".into()).await.unwrap());
     assert!(!store.swap_secret(id, &SECRET.into(), &"sealed".into()).await.unwrap());
     let secrets = store.endpoint(id).await.unwrap().secrets;

@@ -69,12 +69,13 @@ impl Webhooks for Postgres {
         &self,
         after: Option<EndpointId>,
         limit: u32,
-    ) -> Result<Vec<(EndpointId, Vec<SecretString>)>, Error> {
+    ) -> Result<Vec<KeptSecrets>, Error> {
         let rows = sqlx::query(
-            "select e.id,
+            "select e.id, coalesce(e.tenant, b.tenant) as tenant,
                     e.secret || array(select secret from old_secrets o where o.endpoint_id = e.id)
                       as secrets
                from endpoints e
+               left join builds b on b.id = e.build_id
               where $1::text is null or $1 < e.id
               order by e.id
               limit $2",
@@ -86,7 +87,11 @@ impl Webhooks for Postgres {
         rows.iter()
             .map(|row| {
                 let secrets: Vec<String> = row.try_get("secrets")?;
-                Ok((row.word("id")?, secrets.into_iter().map(SecretString::from).collect()))
+                Ok(KeptSecrets {
+                    endpoint: row.word("id")?,
+                    tenant: row.try_get("tenant")?,
+                    secrets: secrets.into_iter().map(SecretString::from).collect(),
+                })
             })
             .collect()
     }

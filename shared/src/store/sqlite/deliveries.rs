@@ -153,8 +153,8 @@ pub(super) async fn claim(tx: &mut Tx, ask: &Ask) -> Result<Vec<DeliveryClaim>, 
     .execute(tx.db())
     .await?;
     let rows = sqlx::query(
-        "select d.id, d.attempt, d.endpoint_id, n.url, n.secret, n.headers, e.id as event_id,
-                e.build_id, e.seq, e.kind, e.at, e.data,
+        "select d.id, d.attempt, d.endpoint_id, d.tenant, n.url, n.secret, n.headers,
+                e.id as event_id, e.build_id, e.seq, e.kind, e.at, e.data,
                 (select json_group_array(secret)
                    from (select secret from old_secrets o
                           where o.endpoint_id = n.id and $2 < live_until
@@ -175,6 +175,7 @@ pub(super) async fn claim(tx: &mut Tx, ask: &Ask) -> Result<Vec<DeliveryClaim>, 
             delivery: row.word("id")?,
             attempt: row.count("attempt")?,
             endpoint: row.word("endpoint_id")?,
+            tenant: row.text("tenant")?,
             url: row.text("url")?,
             secret: row.text("secret")?.into(),
             old_secrets: old_secrets(row)?,

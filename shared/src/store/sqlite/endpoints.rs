@@ -21,7 +21,7 @@ use crate::{
     draw,
     job::Job,
     store::{
-        At, Delivery, Endpoint, EndpointsWanted, Error, KeptSecret, NewTenantEndpoint, Page,
+        At, Delivery, Endpoint, EndpointsWanted, Error, KeptSecret, KeptSecrets, NewTenantEndpoint, Page,
         Replay, ReplayState, ReplayWanted, Webhooks,
     },
 };
@@ -91,17 +91,18 @@ impl Webhooks for Sqlite {
         &self,
         after: Option<EndpointId>,
         limit: u32,
-    ) -> Result<Vec<(EndpointId, Vec<SecretString>)>, Error> {
+    ) -> Result<Vec<KeptSecrets>, Error> {
         let rows = sqlx::query(
-            "select id,
+            "select e.id, coalesce(e.tenant, b.tenant) as tenant,
                     (select json_group_array(secret)
                        from (select e.secret
                               union all
                              select secret from old_secrets o
                               where o.endpoint_id = e.id)) as secrets
                from endpoints e
-              where coalesce($1, '') < id
-              order by id
+               left join builds b on b.id = e.build_id
+              where coalesce($1, '') < e.id
+              order by e.id
               limit $2",
         )
         .bind(after.map(|id| id.to_string()))
@@ -111,7 +112,11 @@ impl Webhooks for Sqlite {
         rows.iter()
             .map(|row| {
                 let secrets: Vec<String> = row.json("secrets")?;
-                Ok((row.word("id")?, secrets.into_iter().map(SecretString::from).collect()))
+                Ok(KeptSecrets {
+                    endpoint: row.word("id")?,
+                    tenant: row.text("tenant")?,
+                    secrets: secrets.into_iter().map(SecretString::from).collect(),
+                })
             })
             .collect()
     }

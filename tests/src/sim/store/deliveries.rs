@@ -119,6 +119,7 @@ impl Record {
                 delivery: id,
                 attempt,
                 endpoint: endpoint.id,
+                tenant: self.work[&job].tenant.clone(),
                 url: endpoint.url.clone(),
                 secret: endpoint.secret.clone(),
                 old_secrets: Vec::new(),

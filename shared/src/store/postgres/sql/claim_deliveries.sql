@@ -10,13 +10,13 @@ with claimed as (
      -- Written so that rows are found by key, not by walking all that is claimable.
      and state is not distinct from 'pending'
      and parked_on is null
-  returning id, attempt, endpoint_id, build_id, seq, rank, begun_at
+  returning id, attempt, endpoint_id, tenant, build_id, seq, rank, begun_at
 ), moved as (
   update lanes set virtual_time = $5 where lane = 'deliveries' and virtual_time < $5
 ), numbered as (
   select *, row_number() over (partition by endpoint_id order by rank, id) as nth from claimed
 )
-select d.id as delivery_id, d.attempt, d.endpoint_id, d.begun_at,
+select d.id as delivery_id, d.attempt, d.endpoint_id, d.tenant, d.begun_at,
        v.id, v.build_id, v.seq, v.kind, v.at, v.data,
        t.url, t.secret, t.headers, t.old_secrets
   from numbered d
