@@ -6,7 +6,6 @@ use buildfleet::{
     domain::{
         attempt::Failure,
         retry::Policy,
-        sealing::Unopened,
         signing::{Keyring, Secret},
     },
     draw, lease,
@@ -63,12 +62,12 @@ impl Dispatcher {
 
     fn signed(&self, claim: &DeliveryClaim) -> Result<Signed, Failure> {
         let newest_first = std::iter::once(&claim.secret).chain(&claim.old_secrets);
-        let keys = newest_first.map(|kept| {
-            let secret = self.vault.open(kept, &claim.tenant)?;
-            Ok(Secret::new(secret.expose_secret()))
-        });
+        let keys = newest_first
+            .map(|kept| self.vault.open(kept, &claim.tenant))
+            .map(|opened| opened.map(|secret| Secret::new(secret.expose_secret())))
+            .collect::<Result<Vec<_>, _>>();
         // An operator who forgot a key can give it until all attempts are made.
-        let keys: Vec<Secret> = keys.collect::<Result<_, Unopened>>().map_err(|unopened| {
+        let keys = keys.map_err(|unopened| {
             let reason = format!("a secret of the endpoint does not open: {unopened}");
             Failure::transient("sealed_secret", reason)
         })?;
