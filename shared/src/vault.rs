@@ -70,13 +70,18 @@ impl Vault {
     /// The secret that is kept for a tenant in this form.
     pub fn open(&self, kept: &SecretString, tenant: &str) -> Result<SecretString, Unopened> {
         let Ok(sealed) = Sealed::read(kept.expose_secret()) else { return Ok(kept.clone()) };
-        let keys = self.0.as_ref().ok_or_else(|| Unopened::NoSuchKey(sealed.master().to_owned()))?;
+        let keys =
+            self.0.as_ref().ok_or_else(|| Unopened::NoSuchKey(sealed.master().to_owned()))?;
         keys.open(&sealed, tenant).map(|secret| secret.expose().into())
     }
 
-    /// The form in which it should be kept, if that is another one: it is sealed under a key that is
-    /// not the first any more, or not at all.
-    pub fn renew(&self, kept: &SecretString, tenant: &str) -> Result<Option<SecretString>, Unopened> {
+    /// The form in which it should be kept, if that is another one: it is sealed under another key
+    /// than the first, or not at all.
+    pub fn renew(
+        &self,
+        kept: &SecretString,
+        tenant: &str,
+    ) -> Result<Option<SecretString>, Unopened> {
         let Some(keys) = &self.0 else { return Ok(None) };
         match Sealed::read(kept.expose_secret()) {
             Ok(sealed) if !keys.is_stale(&sealed) => Ok(None),

@@ -61,8 +61,8 @@ fn tell(Resealed { anew, unopened }: Resealed) {
         tracing::warn!(
             unopened,
             anew,
-            "secrets of webhooks do not open: their master key is not in BUILDFLEET_MASTER_KEYS, or \
-             they were changed"
+            "secrets of webhooks do not open: their master key is not in BUILDFLEET_MASTER_KEYS, \
+             or they were changed"
         );
     } else if 0 < anew {
         tracing::info!(anew, "secrets of webhooks were sealed anew");

@@ -261,8 +261,8 @@ pub async fn test(
     Ok((StatusCode::ACCEPTED, Json(delivery.into())))
 }
 
-/// A secret as the endpoint keeps it: what it has already stays as it is, so that the store sees that
-/// it is the same.
+/// A secret as the endpoint keeps it: what it has already stays as it is, so that the store sees
+/// that it is the same.
 fn kept_as(api: &Api, endpoint: &store::Endpoint, secret: &SecretString) -> SecretString {
     let vault = &api.settings.vault;
     let is_it = |kept: &&KeptSecret| {

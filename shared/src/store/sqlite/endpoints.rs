@@ -21,8 +21,8 @@ use crate::{
     draw,
     job::Job,
     store::{
-        At, Delivery, Endpoint, EndpointsWanted, Error, KeptSecret, KeptSecrets, NewTenantEndpoint, Page,
-        Replay, ReplayState, ReplayWanted, Webhooks,
+        At, Delivery, Endpoint, EndpointsWanted, Error, KeptSecret, KeptSecrets, NewTenantEndpoint,
+        Page, Replay, ReplayState, ReplayWanted, Webhooks,
     },
 };
 
