@@ -219,14 +219,12 @@ impl Fleet {
         if setup.footing == Footing::Embedded {
             fleet.shared = Some(member);
         }
-        let api = fleet.start_api(listener).await;
-        fleet.keep(api);
+        fleet.keep(fleet.start_api(listener).await);
         for _ in 0..setup.workers {
             let (plans, tasks) = (fleet.start_plan_worker().await, fleet.start_task_worker().await);
             fleet.keep(plans);
             fleet.keep(tasks);
-            let dispatcher = fleet.start_dispatcher().await;
-            fleet.keep(dispatcher);
+            fleet.keep(fleet.start_dispatcher().await);
         }
         fleet
     }
