@@ -151,7 +151,7 @@ pub(super) async fn settle_lost(
         }
         Job::Task(id) => {
             let outcome = Outcome::Failed(Failure::lost());
-            settling::settle(db, ended(id, held, outcome, law)).await
+            settling::settle_soon(db, ended(id, held, outcome, law)).await
         }
         Job::Delivery(id) => {
             db.bell.ring(deliveries::settle(db, id, held, deliveries::End::Lost, law).await?);
