@@ -1,8 +1,8 @@
-//! The way of a job through the queue alone: pushed, taken for a free slot, handled by nobody's
-//! code, done with.
+//! The way of a job through the queue alone: pushed, taken, handled in a slot by nobody's code, done
+//! with.
 //!
-//! The record has no part in it. Slots, arrival and the many receipts in one message are those of
-//! `buildfleet::queue::serve`; what apalis adds to a worker there is not.
+//! The record has no part in it. Slots, what is taken ahead of them and the many receipts in one
+//! message are as in `buildfleet::queue::serve`; what apalis adds to a worker there is not.
 
 use std::{
     sync::Arc,
@@ -118,7 +118,10 @@ pub async fn pickup(queue: &Arc<dyn Queue>, warm: usize, count: usize) -> anyhow
     Ok(took.into_iter().collect())
 }
 
-/// Takes jobs for free slots, and calls the handler for each as a future of its own, until it has
+/// What is taken beyond the free slots, and waits for one.
+const AHEAD: usize = 200;
+
+/// Takes jobs and calls the handler for each as a future of its own that has a slot, until it has
 /// done so for so many.
 async fn serve(
     queue: Arc<dyn Queue>,
@@ -128,26 +131,32 @@ async fn serve(
 ) -> Result<(), queue::Error> {
     let holder: HolderId = draw::id();
     let free = Arc::new(Semaphore::new(slots));
+    // One slot is one at a time: there, nothing is taken ahead.
+    let ahead = if slots == 1 { 0 } else { AHEAD };
+    let hands = Arc::new(Semaphore::new(slots + ahead));
     let (done, dones) = mpsc::unbounded_channel();
     let telling = tell(&*queue, dones);
     let taking = async {
         let mut running = JoinSet::new();
         let mut left = count;
         while left > 0 {
-            let Ok(mut room) = Arc::clone(&free).acquire_owned().await else { break };
-            let more = u32::try_from(free.available_permits()).unwrap_or(u32::MAX);
-            if let Ok(more) = Arc::clone(&free).try_acquire_many_owned(more) {
+            let Ok(mut room) = Arc::clone(&hands).acquire_owned().await else { break };
+            let more = u32::try_from(hands.available_permits()).unwrap_or(u32::MAX);
+            if let Ok(more) = Arc::clone(&hands).try_acquire_many_owned(more) {
                 room.merge(more);
             }
             let most = room.num_permits().min(left);
             let taken = queue.take(LANE, holder, most, LISTEN).await?;
             left -= taken.len();
             for Taken { job, receipt } in taken {
-                let (handler, done, slot) = (handler.clone(), done.clone(), room.split(1));
+                let (handler, done, hand) = (handler.clone(), done.clone(), room.split(1));
+                let free = Arc::clone(&free);
                 running.spawn(async move {
+                    let slot = free.acquire().await;
                     handler(job);
-                    done.send(receipt).ok();
                     drop(slot);
+                    done.send(receipt).ok();
+                    drop(hand);
                 });
             }
             while running.try_join_next().is_some() {}

@@ -10,14 +10,16 @@ use buildfleet::{
     draw,
     job::Job,
     member::Member,
-    store::{Error, Store},
+    store::{Error, Fence, Store},
 };
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 /// A lease is found lapsed at most this long after it lapsed.
 pub const PERIOD: Duration = Duration::from_secs(1);
 /// How much one pass settles; the next begins at once if there was more.
 const BATCH: u32 = 200;
-
+/// How many are settled beside each other.
+const BESIDE: usize = 4;
 /// Deliveries of a replay that are sent again in one commit.
 const REPLAY_BATCH: u32 = 500;
 
@@ -63,23 +65,31 @@ pub async fn run(sweep: Sweep, member: &Member) {
 
 /// One pass; answers with how much it settled.
 pub async fn once(sweep: Sweep, store: &dyn Store) -> Result<u32, Error> {
-    let mut settled = store.end_overdue(BATCH).await?;
-    for fence in store.lapsed(BATCH).await? {
-        let policy = match fence.job {
-            Job::Plan(_) | Job::Task(_) => &sweep.work,
-            Job::Delivery(_) => &sweep.deliveries,
-        };
-        match store.settle_lost(fence, policy, draw::jitter()).await {
-            Ok(()) => {
-                tracing::warn!(job = %fence.job, attempt = fence.attempt, "a lease lapsed");
-                settled += 1;
-            }
-            // Its holder, or another sweep, was quicker.
-            Err(Error::Fenced | Error::NotFound { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let overdue = store.end_overdue(BATCH).await?;
+    let lapsed = store.lapsed(BATCH).await?;
+    // Some at a time: one whose build is held by a process that froze keeps the others waiting less.
+    let settled = stream::iter(lapsed)
+        .map(|fence| settle(sweep, store, fence))
+        .buffer_unordered(BESIDE)
+        .try_fold(0, async |settled, one| Ok(settled + u32::from(one)))
+        .await?;
     let sent_again = store.go_on_replaying(REPLAY_BATCH).await?;
-    settled += u32::try_from(sent_again).unwrap_or(u32::MAX);
-    Ok(settled)
+    Ok(overdue + settled + u32::try_from(sent_again).unwrap_or(u32::MAX))
+}
+
+/// Whether it was this one who settled it.
+async fn settle(sweep: Sweep, store: &dyn Store, fence: Fence) -> Result<bool, Error> {
+    let policy = match fence.job {
+        Job::Plan(_) | Job::Task(_) => &sweep.work,
+        Job::Delivery(_) => &sweep.deliveries,
+    };
+    match store.settle_lost(fence, policy, draw::jitter()).await {
+        Ok(()) => {
+            tracing::warn!(job = %fence.job, attempt = fence.attempt, "a lease lapsed");
+            Ok(true)
+        }
+        // Its holder, or another sweep, was quicker, or is at it.
+        Err(Error::Fenced | Error::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }

@@ -157,6 +157,8 @@ async fn come_to_rest(director: &mut Director) {
         }
         if !is_looked_at && back_by <= Instant::now() {
             is_looked_at = true;
+            // What a client asked for in the war may have been done long after its answer.
+            director.open_gates().await;
             let alive: BTreeSet<_> = director.processes.iter().flat_map(Process::holders).collect();
             let held = witness.held_by_others(&alive);
             if !held.is_empty() {

@@ -159,7 +159,7 @@ pub(super) async fn settle_lost(
         }
         Job::Task(id) => {
             let outcome = Outcome::Failed(Failure::lost());
-            settling::settle(db, ended(id, held, outcome, law)).await
+            settling::settle_soon(db, ended(id, held, outcome, law)).await
         }
         Job::Delivery(id) => {
             answering::settle(db, answered(id, held, answering::End::Lost, law)).await

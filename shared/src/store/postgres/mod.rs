@@ -135,12 +135,19 @@ async fn again<T, F: Future<Output = Result<T, Error>>>(
 }
 
 fn is_passing(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    let code = source
-        .downcast_ref::<sqlx::Error>()
-        .and_then(|error| error.as_database_error())
-        .and_then(|error| error.code());
     // Serialization failure, deadlock detected.
-    matches!(code.as_deref(), Some("40001" | "40P01"))
+    matches!(code(source).as_deref(), Some("40001" | "40P01"))
+}
+
+/// Whether a lock was not to be had in the time that was given.
+fn is_locked(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    code(source).as_deref() == Some("55P03")
+}
+
+fn code<'a>(
+    source: &'a (dyn std::error::Error + Send + Sync + 'static),
+) -> Option<std::borrow::Cow<'a, str>> {
+    source.downcast_ref::<sqlx::Error>()?.as_database_error()?.code()
 }
 
 /// Seconds for `make_interval`, within what Postgres can add to an instant.

@@ -52,18 +52,35 @@ impl Gathered for Ended {
     const COMMIT_MOST: usize = 512;
 
     async fn commit(db: &Db, all: &[Self]) -> Result<Vec<Result<(), Error>>, Error> {
-        settle_all(db, all).await
+        settle_all(db, all, NO_MATTER).await
     }
 }
 
 /// Settles one attempt.
 pub(super) async fn settle(db: &Db, ended: Ended) -> Result<(), Error> {
-    settle_all(db, std::slice::from_ref(&ended)).await.and_then(only)
+    settle_all(db, std::slice::from_ref(&ended), NO_MATTER).await.and_then(only)
 }
+
+/// Settles one attempt, unless somebody else holds its build for so long that the next one should
+/// not wait: that is `Fenced`, too.
+pub(super) async fn settle_soon(db: &Db, ended: Ended) -> Result<(), Error> {
+    let settled = settle_all(db, std::slice::from_ref(&ended), SOON).await;
+    match settled.and_then(only) {
+        Err(Error::Unavailable { source }) if is_locked(source.as_ref()) => Err(Error::Fenced),
+        settled => settled,
+    }
+}
+
+/// Milliseconds that a settlement waits for a lock; 0 for as long as a statement may take.
+const NO_MATTER: &str = "0";
+const SOON: &str = "250";
+/// Milliseconds. Whoever freezes inside a settlement holds many builds, for no longer than this.
+/// Whoever was only slow is refused its commit, and settles again.
+const FROZEN_AFTER: &str = "5000";
 
 /// Settles attempts in one commit and rings the bell. `Fenced` for those that are not running;
 /// an error is for all of them, and nothing was written.
-pub(super) async fn settle_all(db: &Db, ended: &[Ended]) -> Result<Vec<Result<(), Error>>, Error> {
+async fn settle_all(db: &Db, ended: &[Ended], wait: &str) -> Result<Vec<Result<(), Error>>, Error> {
     let mut batch = Batch::new(ended);
     // Whoever is late costs this much and no lock.
     let builds = batch.builds(&db.pool).await?;
@@ -71,6 +88,14 @@ pub(super) async fn settle_all(db: &Db, ended: &[Ended]) -> Result<Vec<Result<()
         return Ok(batch.answers());
     }
     let mut tx = db.pool.begin().await?;
+    sqlx::query(
+        "select set_config('idle_in_transaction_session_timeout', $1, true),
+                set_config('lock_timeout', $2, true)",
+    )
+    .bind(FROZEN_AFTER)
+    .bind(wait)
+    .execute(&mut *tx)
+    .await?;
     let mut builds = lock::builds(&mut tx, &builds, Contended::Wait).await?;
     batch.read_running(&mut tx).await?;
     let mut rang = Rang::default();

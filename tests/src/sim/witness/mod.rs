@@ -53,6 +53,8 @@ struct Books {
     builds: BTreeMap<BuildId, build::State>,
     tasks: BTreeMap<TaskId, task::State>,
     waits_for: BTreeMap<TaskId, Vec<(TaskId, OnLoss)>>,
+    /// Tasks that waited and were released, for as long as they do not wait again.
+    let_go: BTreeSet<TaskId>,
     deliveries: BTreeMap<DeliveryId, (delivery::State, EndpointId, u64)>,
     /// Deliveries of an endpoint that are not final, by number of event.
     open: BTreeMap<EndpointId, BTreeSet<u64>>,
@@ -191,6 +193,12 @@ impl Books {
         for fact in commit.facts {
             self.hear(commit, fact)?;
         }
+        for fact in commit.facts {
+            let Fact::Task { task, from: Some(task::State::Pending), to } = fact else { continue };
+            if *to == task::State::Ready {
+                self.may_run(*task)?;
+            }
+        }
         self.check_stands(commit)?;
         self.logs.check(commit, &self.tasks, &self.builds)?;
         self.check_claims(commit)
@@ -247,7 +255,17 @@ impl Books {
                 if *to != task::State::Ready {
                     self.work_of(Job::Task(*task))?.is_ready = false;
                 }
-                Ok(())
+                match (from, to) {
+                    (Some(task::State::Pending), task::State::Ready) => {
+                        self.let_go.insert(*task);
+                        Ok(())
+                    }
+                    (_, task::State::Pending) => {
+                        self.let_go.remove(task);
+                        Ok(())
+                    }
+                    _ => Ok(()),
+                }
             }
             Fact::Delivery { delivery, from, to } => self.delivery(*delivery, *from, *to),
             Fact::Planned { tasks, .. } => {
@@ -303,6 +321,9 @@ impl Books {
             must(!self.paused.contains(&gate), || format!("{job} was claimed at the shut {gate}"))?;
         }
         match job {
+            // What was let go because another was lost is not called back when that gets another
+            // go.
+            Job::Task(task) if self.let_go.contains(&task) => Ok(()),
             Job::Task(task) => self.may_run(task),
             Job::Delivery(delivery) => self.has_turn(delivery),
             Job::Plan(_) => Ok(()),
@@ -321,7 +342,7 @@ impl Books {
             }
             _ => true,
         });
-        must(open.is_none(), || format!("{task} was claimed while {open:?} was not done"))
+        must(open.is_none(), || format!("{task} was let go while {open:?} was not done"))
     }
 
     /// No delivery goes before those of earlier events.
