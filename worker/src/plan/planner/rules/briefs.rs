@@ -641,6 +641,7 @@ fn hostile_text_gives_sound_names_or_a_refusal() {
         "manage classes, defs, lambdas, orders, groups, users, tables, selects and metadata",
         "books (id, created_at, class, from, order, metadata, model_config, json, copy, type, date)",
         "book (book_id, author_id, author), author (name)",
+        "books (title, 書_id, zebra_id, zebra_reference, x_id), title ( 書 _id each",
         "a.b.c.d/e/f/g - - - ((((((((( ||||| :::: books",
         &"🎉".repeat(10_000),
         &"books, ".repeat(5_000),

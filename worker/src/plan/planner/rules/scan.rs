@@ -7,6 +7,7 @@
 use models::inflect::singular;
 use models::words::Kind;
 
+use super::fields;
 use super::items::{self, Until};
 use super::lexicon::{Domain, Noun, lexicon};
 use super::phrase::{Phrase, phrase_at};
@@ -155,10 +156,15 @@ impl Walk<'_> {
                 }
                 Some(_) => {}
                 None => {
+                    let record = &mut self.scan.found[found];
+                    let Some(name) = fields::safe_name(&format!("{of}_id"), &record.name) else {
+                        continue;
+                    };
+                    if record.fields.iter().any(|field| field.name == name) {
+                        continue;
+                    }
                     let kind = crate::generate::spec::Kind::Text { max: 80 };
-                    let name = format!("{of}_reference");
-                    let field = Field { name, kind, required: false, unique: false };
-                    self.scan.found[found].fields.push(field);
+                    record.fields.push(Field { name, kind, required: false, unique: false });
                 }
             }
         }
