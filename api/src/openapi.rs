@@ -96,6 +96,12 @@ impl Modify for Errors {
             let guarded = path.starts_with("/v1/");
             let named = path.contains('{');
             for operation in operations(item) {
+                if operation.request_body.is_some() {
+                    add(operation, "400", "`malformed_json` with line and column");
+                    add(operation, "408", "`body_too_slow`");
+                    add(operation, "413", "`too_large`: more than 1 MiB");
+                    add(operation, "415", "`unsupported_media_type`: not `application/json`");
+                }
                 if guarded {
                     add(
                         operation,

@@ -48,9 +48,6 @@ const SHOWN: u32 = 20;
     responses(
         (status = 200, description = "What was done", body = BulkAnswer),
         (status = 400, description = "`malformed_json` with line and column, or `bad_reason`"),
-        (status = 408, description = "`body_too_slow`"),
-        (status = 413, description = "`too_large`: more than 1 MiB"),
-        (status = 415, description = "`unsupported_media_type`: not `application/json`"),
         (status = 422, description = "`invalid_request`: every bad field is in `detail.fields`"),
     ),
 )]
@@ -100,9 +97,6 @@ pub async fn builds(
     responses(
         (status = 200, description = "What was done", body = BulkAnswer),
         (status = 400, description = "`malformed_json` with line and column, or `bad_reason`"),
-        (status = 408, description = "`body_too_slow`"),
-        (status = 413, description = "`too_large`: more than 1 MiB"),
-        (status = 415, description = "`unsupported_media_type`: not `application/json`"),
         (status = 422, description = "`invalid_request`: every bad field is in `detail.fields`"),
     ),
 )]

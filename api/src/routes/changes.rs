@@ -37,12 +37,8 @@ const REASON: &str = "no reason was given";
     request_body = NewTasks,
     responses(
         (status = 201, description = "The tasks that were added", body = Tasks),
-        (status = 400, description = "`malformed_json` with line and column"),
-        (status = 408, description = "`body_too_slow`"),
         (status = 409, description = "`build_is_final`: it has ended; `build_not_executing`: its \
             tasks do not run yet"),
-        (status = 413, description = "`too_large`: more than 1 MiB"),
-        (status = 415, description = "`unsupported_media_type`: not `application/json`"),
         (status = 422, description = "`invalid_request`: every bad task is named in \
             `detail.fields`; `tasks_refused`: with those that are there they make no plan"),
     ),
@@ -75,12 +71,8 @@ pub async fn add(
     request_body = Option<TakenOut>,
     responses(
         (status = 200, description = "The task", body = Task),
-        (status = 400, description = "`malformed_json` with line and column"),
-        (status = 408, description = "`body_too_slow`"),
         (status = 409, description = "`task_is_final`: it has ended otherwise; \
             `build_not_executing`: its plan waits for approval"),
-        (status = 413, description = "`too_large`: more than 1 MiB"),
-        (status = 415, description = "`unsupported_media_type`: not `application/json`"),
         (status = 422, description = "`invalid_request`: every bad field is named in \
             `detail.fields`"),
     ),
@@ -105,12 +97,8 @@ pub async fn cancel(
     request_body = Option<TakenOut>,
     responses(
         (status = 200, description = "The task", body = Task),
-        (status = 400, description = "`malformed_json` with line and column"),
-        (status = 408, description = "`body_too_slow`"),
         (status = 409, description = "`task_is_final`: it has ended otherwise; \
             `build_not_executing`: its plan waits for approval"),
-        (status = 413, description = "`too_large`: more than 1 MiB"),
-        (status = 415, description = "`unsupported_media_type`: not `application/json`"),
         (status = 422, description = "`invalid_request`: every bad field is named in \
             `detail.fields`"),
     ),
@@ -170,11 +158,7 @@ pub async fn retry(
     request_body = Option<Forked>,
     responses(
         (status = 201, description = "The new build, which executes", body = Build),
-        (status = 400, description = "`malformed_json` with line and column"),
-        (status = 408, description = "`body_too_slow`"),
         (status = 409, description = "`plan_not_adopted`: the task's plan never took effect"),
-        (status = 413, description = "`too_large`: more than 1 MiB"),
-        (status = 415, description = "`unsupported_media_type`: not `application/json`"),
         (status = 422, description = "`invalid_request`: every bad field is named in \
             `detail.fields`"),
     ),

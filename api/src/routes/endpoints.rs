@@ -70,10 +70,6 @@ pub async fn list(State(api): State<Api>, mut query: Query) -> Result<Json<Endpo
     request_body = NewEndpoint,
     responses(
         (status = 201, description = "The endpoint, with its secret", body = EndpointWithSecret),
-        (status = 400, description = "`malformed_json` with line and column"),
-        (status = 408, description = "`body_too_slow`"),
-        (status = 413, description = "`too_large`: more than 1 MiB"),
-        (status = 415, description = "`unsupported_media_type`: not `application/json`"),
         (status = 422, description = "`invalid_request`: every bad field is in `detail.fields`"),
     ),
 )]
@@ -119,10 +115,6 @@ pub async fn show(
     request_body = NewEndpoint,
     responses(
         (status = 200, description = "The endpoint", body = Endpoint),
-        (status = 400, description = "`malformed_json` with line and column"),
-        (status = 408, description = "`body_too_slow`"),
-        (status = 413, description = "`too_large`: more than 1 MiB"),
-        (status = 415, description = "`unsupported_media_type`: not `application/json`"),
         (status = 422, description = "`invalid_request`: every bad field is in `detail.fields`"),
     ),
 )]
@@ -171,10 +163,6 @@ pub async fn remove(
     request_body(content = Option<Rotation>, content_type = "application/json"),
     responses(
         (status = 200, description = "The endpoint, with its secret", body = EndpointWithSecret),
-        (status = 400, description = "`malformed_json` with line and column"),
-        (status = 408, description = "`body_too_slow`"),
-        (status = 413, description = "`too_large`: more than 1 MiB"),
-        (status = 415, description = "`unsupported_media_type`: not `application/json`"),
         (status = 422, description = "`invalid_request`: every bad field is in `detail.fields`"),
     ),
 )]
@@ -220,10 +208,6 @@ pub async fn enable(
     request_body(content = Option<Disabling>, content_type = "application/json"),
     responses(
         (status = 200, description = "The endpoint", body = Endpoint),
-        (status = 400, description = "`malformed_json` with line and column"),
-        (status = 408, description = "`body_too_slow`"),
-        (status = 413, description = "`too_large`: more than 1 MiB"),
-        (status = 415, description = "`unsupported_media_type`: not `application/json`"),
         (status = 422, description = "`invalid_request`: every bad field is in `detail.fields`"),
     ),
 )]

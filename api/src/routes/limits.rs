@@ -35,9 +35,6 @@ pub async fn list(State(api): State<Api>, query: Query) -> Result<Json<Limits>, 
     responses(
         (status = 200, description = "The limit", body = Limit),
         (status = 400, description = "`malformed_json` with line and column, or `bad_reason`"),
-        (status = 408, description = "`body_too_slow`"),
-        (status = 413, description = "`too_large`: more than 1 MiB"),
-        (status = 415, description = "`unsupported_media_type`: not `application/json`"),
         (status = 422, description = "`invalid_request`: every bad field is in `detail.fields`"),
     ),
 )]

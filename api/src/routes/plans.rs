@@ -68,11 +68,7 @@ pub async fn approve(
     request_body = Option<Rejection>,
     responses(
         (status = 200, description = "The build, which has failed", body = Build),
-        (status = 400, description = "`malformed_json` with line and column"),
-        (status = 408, description = "`body_too_slow`"),
         (status = 409, description = "`plan_not_proposed`: it was decided already"),
-        (status = 413, description = "`too_large`: more than 1 MiB"),
-        (status = 415, description = "`unsupported_media_type`: not `application/json`"),
         (status = 422, description = "`invalid_request`: every bad field is named in `detail.fields`"),
     ),
 )]

@@ -30,9 +30,6 @@ use crate::{
         (status = 200, description = "How many it would be", body = ReplayAnswer),
         (status = 202, description = "It has begun", body = ReplayAnswer),
         (status = 400, description = "`malformed_json` with line and column, or `bad_reason`"),
-        (status = 408, description = "`body_too_slow`"),
-        (status = 413, description = "`too_large`: more than 1 MiB"),
-        (status = 415, description = "`unsupported_media_type`: not `application/json`"),
         (status = 422, description = "`invalid_request`: every bad field is in `detail.fields`"),
     ),
 )]
@@ -63,9 +60,6 @@ pub async fn begin(
         (status = 200, description = "How many it would be", body = ReplayAnswer),
         (status = 202, description = "It has begun", body = ReplayAnswer),
         (status = 400, description = "`malformed_json` with line and column, or `bad_reason`"),
-        (status = 408, description = "`body_too_slow`"),
-        (status = 413, description = "`too_large`: more than 1 MiB"),
-        (status = 415, description = "`unsupported_media_type`: not `application/json`"),
         (status = 422, description = "`invalid_request`: every bad field is in `detail.fields`"),
     ),
 )]

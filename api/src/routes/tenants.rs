@@ -43,9 +43,6 @@ pub async fn weights(State(api): State<Api>, query: Query) -> Result<Json<Weight
     responses(
         (status = 200, description = "The weight", body = Weight),
         (status = 400, description = "`malformed_json` with line and column, or `bad_reason`"),
-        (status = 408, description = "`body_too_slow`"),
-        (status = 413, description = "`too_large`: more than 1 MiB"),
-        (status = 415, description = "`unsupported_media_type`: not `application/json`"),
         (status = 422, description = "`invalid_request`: every bad field is in `detail.fields`"),
     ),
 )]

@@ -1,5 +1,5 @@
 //! How fast the record gives deliveries out and takes answers back: what the dispatcher can do at
-//! most, without a request being made. `deliveries COUNT SLOTS...`
+//! most, without a request being made.
 
 use std::{
     sync::Arc,
@@ -7,7 +7,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use benches::{fleet::PRODUCERS, servers};
+use benches::{
+    figures::{Table, Unit},
+    fleet::PRODUCERS,
+    servers::{self, Postgres},
+};
 use buildfleet::{
     domain::{
         endpoint::Settings,
@@ -19,44 +23,70 @@ use buildfleet::{
     job::Lane,
     store::{self, Ask, NewTenantEndpoint, SendResult, Store},
 };
+use clap::Parser;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 const LEASE: Duration = Duration::from_secs(60);
 
+#[derive(Debug, Parser)]
+struct Args {
+    /// How often each is measured
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Deliveries in each measurement
+    #[arg(long, default_value_t = 20_000)]
+    count: u32,
+    /// Deliveries at work at once; may be given several times
+    #[arg(long, default_values_t = [10, 100, 500])]
+    slots: Vec<u32>,
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let mut args = std::env::args().skip(1).map(|arg| arg.parse::<u32>());
-    let count = args.next().transpose()?.unwrap_or(20_000);
-    let slots: Vec<u32> = args.collect::<Result<_, _>>()?;
-    let slots = if slots.is_empty() { vec![10, 100, 500] } else { slots };
+    let args = Args::parse();
     let postgres = servers::postgres();
-    for slots in slots {
-        let url = postgres.fresh_database();
-        let store = store::open(&url).await?;
-        let most = Limit {
-            name: "deliveries".to_owned(),
-            lane: Some(Lane::Deliveries),
-            by: By::All,
-            value: None,
-            concurrency: Some(10_000),
-            rate: None,
-        };
-        store.put_limit(&most, "bench").await?;
-        let id: EndpointId = draw::id();
-        let settings = Settings { ordered: false, ..Settings::of("http://127.0.0.1:9000/") };
-        let (tenant, secret) = ("default".to_owned(), "whsec_c2VjcmV0".into());
-        store.add_endpoint(NewTenantEndpoint { id, tenant, settings, secret }).await?;
-        let begun = Instant::now();
-        load(&store, id, count).await?;
-        let loaded = f64::from(count) / begun.elapsed().as_secs_f64();
-        println!("taken in: {loaded:.0} a second");
-        let begun = Instant::now();
-        drain(&store, count, slots).await?;
-        let took = begun.elapsed().as_secs_f64();
-        println!("{slots} slots: {:.0} a second", f64::from(count) / took);
+    let mut table = Table::new(["buildfleet"]);
+    for run in 1..=args.runs {
+        for &slots in &args.slots {
+            eprintln!("run {run} of {}: {slots} at once", args.runs);
+            let (store, endpoint) = open(&postgres).await?;
+            let begun = Instant::now();
+            load(&store, endpoint, args.count).await?;
+            let loaded = f64::from(args.count) / begun.elapsed().as_secs_f64();
+            table.add("taken in, one by one", Unit::PerSecond, 0, loaded);
+            let begun = Instant::now();
+            drain(&store, args.count, slots).await?;
+            let drained = f64::from(args.count) / begun.elapsed().as_secs_f64();
+            table.add(
+                &format!("given out and answered, {slots} at once"),
+                Unit::PerSecond,
+                0,
+                drained,
+            );
+        }
     }
+    println!("{table}");
     Ok(())
+}
+
+/// An empty record with an endpoint, and limits that are never reached.
+async fn open(postgres: &Postgres) -> anyhow::Result<(Arc<dyn Store>, EndpointId)> {
+    let store = store::open(&postgres.fresh_database()).await?;
+    let most = Limit {
+        name: "deliveries".to_owned(),
+        lane: Some(Lane::Deliveries),
+        by: By::All,
+        value: None,
+        concurrency: Some(10_000),
+        rate: None,
+    };
+    store.put_limit(&most, "bench").await?;
+    let id: EndpointId = draw::id();
+    let settings = Settings { ordered: false, ..Settings::of("http://127.0.0.1:9000/") };
+    let (tenant, secret) = ("default".to_owned(), "whsec_c2VjcmV0".into());
+    store.add_endpoint(NewTenantEndpoint { id, tenant, settings, secret }).await?;
+    Ok((store, id))
 }
 
 /// Puts deliveries of tests into the record, as the API does.
@@ -74,7 +104,6 @@ async fn drain(store: &Arc<dyn Store>, count: u32, slots: u32) -> anyhow::Result
     let holder = draw::id();
     let mut done = 0;
     let mut at_work = JoinSet::new();
-    let (mut claims_made, mut claiming) = (0u32, Duration::ZERO);
     while done < count {
         let mut room = Arc::clone(&free).acquire_many_owned(1).await?;
         tokio::task::yield_now().await;
@@ -84,10 +113,7 @@ async fn drain(store: &Arc<dyn Store>, count: u32, slots: u32) -> anyhow::Result
         }
         let ask = Ask { holder, lease: LEASE, room: u32::try_from(room.num_permits())?, slots };
         while at_work.try_join_next().is_some() {}
-        let begun = Instant::now();
         let claims = store.claim_deliveries(&ask).await?;
-        claiming += begun.elapsed();
-        claims_made += 1;
         done += u32::try_from(claims.len())?;
         for claim in claims {
             let store = Arc::clone(store);
@@ -105,10 +131,5 @@ async fn drain(store: &Arc<dyn Store>, count: u32, slots: u32) -> anyhow::Result
         }
     }
     at_work.join_all().await;
-    println!(
-        "{claims_made} claims of {:.1} deliveries, {:.2} ms each",
-        f64::from(count) / f64::from(claims_made),
-        claiming.as_secs_f64() * 1000.0 / f64::from(claims_made)
-    );
     Ok(())
 }

@@ -3,9 +3,10 @@
 //! The record says what is next; the queue only says that there is something to ask for. What is
 //! claimed is begun at once, or within some milliseconds: beyond the free slots, no more is claimed
 //! than has found one so soon of late, and what waits longer is given back, so that nothing waits
-//! behind a long build while another process idles. A store or a queue that does not answer is waited for:
-//! neither does serving end, nor is what runs disturbed. apalis runs the worker; `source.rs` is
-//! what it sees of us. docs/decisions/0003 and 0007 say why it is built like this.
+//! behind a long build while another process idles. A store or a queue that does not answer is
+//! waited for: neither does serving end, nor is what runs disturbed. apalis runs the worker;
+//! `source.rs` is what it sees of us. docs/decisions/0003, 0007 and 0008 say why it is built like
+//! this.
 
 use std::{
     future::Future,
@@ -31,7 +32,7 @@ use super::{
     Error, Queue,
     feed::{Claim, Feed},
     seat::{Busy, Seat},
-    source::{Arrived, Calling, Desk, Source, Ticket},
+    source::{Arrived, Calling, Source, Ticket, Usher},
     waiting::Waiting,
 };
 use crate::{
@@ -96,7 +97,7 @@ where
     R: Future<Output = Result<(), store::Error>> + Send + 'static,
 {
     let slots = serving.slots.max(1);
-    // Bounded by the slots, one of which each claim has.
+    // Bounded by the hands, one of which at least each claim has.
     let (arrivals, arrived) = mpsc::unbounded_channel();
     let (returns, returned) = mpsc::unbounded_channel();
     let trouble = Arc::new(Mutex::new(Outage::patient("settling")));
@@ -104,8 +105,8 @@ where
     let busy = Busy { now: serving.busy, ..Busy::default() };
     let pace = Pace::new(busy.clone());
     let stop = serving.stop.clone();
-    let desk = Desk { busy, free: Arc::clone(&free), stop, trouble };
-    let source = Source { arrived, stop: serving.stop.clone(), desk };
+    let usher = Usher { busy, free: Arc::clone(&free), stop, trouble };
+    let source = Source { arrived, stop: serving.stop.clone(), usher };
     let (feed, keeper) = (serving.feed, serving.keeper);
     let worker = work(format!("{}-{}", feed.lane(), feed.holder()), source, handler);
     let giving = give_back(Arc::clone(&feed), returned, serving.stop.clone());
@@ -160,7 +161,7 @@ fn run_beside<T: Send + 'static>(
     AbortOnDropHandle::new(tokio::spawn(work))
 }
 
-/// Claims work for free slots.
+/// Claims work for free slots, and ahead of them.
 struct Claimer<F: Feed> {
     feed: Arc<F>,
     keeper: Keeper,

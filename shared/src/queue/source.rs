@@ -61,15 +61,15 @@ impl Ticket {
     }
 
     /// Waits for the slots of a claim that was made ahead. False if it is not to begin.
-    async fn begin(&mut self, desk: &Desk) -> bool {
+    async fn begin(&mut self, usher: &Usher) -> bool {
         tokio::select! {
             biased;
-            () = desk.stop.cancelled() => return false,
-            () = self.seat.wait(&desk.free) => {}
+            () = usher.stop.cancelled() => return false,
+            () = self.seat.wait(&usher.free) => {}
             // Somebody else may have a slot for it.
             () = tokio::time::sleep(PATIENCE) => return false,
         }
-        self.seat.begin(&desk.busy);
+        self.seat.begin(&usher.busy);
         self.has_begun = true;
         true
     }
@@ -97,7 +97,7 @@ pub(super) struct Arrived<C> {
 pub(super) struct Source<C> {
     pub(super) arrived: mpsc::UnboundedReceiver<Arrived<C>>,
     pub(super) stop: CancellationToken,
-    pub(super) desk: Desk,
+    pub(super) usher: Usher,
 }
 
 impl<C: Claim> Backend for Source<C> {
@@ -145,40 +145,40 @@ impl<C: Claim> BackendConfig for Source<C> {
     type Id = Job;
     type Kind = Ephemeral;
     type Config = ();
-    type Layer = Desk;
+    type Layer = Usher;
 
     fn config(&self) -> &() {
         &()
     }
 
-    fn middleware(&mut self, _: &mut WorkerContext) -> Desk {
-        self.desk.clone()
+    fn middleware(&mut self, _: &mut WorkerContext) -> Usher {
+        self.usher.clone()
     }
 }
 
 /// The outermost layer: it keeps the tickets of running claims, and decides what their ends mean.
 #[derive(Clone)]
-pub(super) struct Desk {
+pub(super) struct Usher {
     pub(super) busy: Busy,
     pub(super) free: Arc<Semaphore>,
     pub(super) stop: CancellationToken,
     pub(super) trouble: Arc<Mutex<Outage>>,
 }
 
-impl<S> Layer<S> for Desk {
-    type Service = AtDesk<S>;
+impl<S> Layer<S> for Usher {
+    type Service = Ushered<S>;
 
-    fn layer(&self, inner: S) -> AtDesk<S> {
-        AtDesk { inner, desk: self.clone() }
+    fn layer(&self, inner: S) -> Ushered<S> {
+        Ushered { inner, usher: self.clone() }
     }
 }
 
-pub(super) struct AtDesk<S> {
+pub(super) struct Ushered<S> {
     inner: S,
-    desk: Desk,
+    usher: Usher,
 }
 
-impl<C, S> Service<Task<Arrived<C>>> for AtDesk<S>
+impl<C, S> Service<Task<Arrived<C>>> for Ushered<S>
 where
     C: Claim,
     S: Service<Task<Arrived<C>>, Response = ()> + Clone + Send + 'static,
@@ -196,27 +196,27 @@ where
     fn call(&mut self, mut task: Task<Arrived<C>>) -> Self::Future {
         let job = task.args.work.claim.fence().job;
         let mut ticket = task.args.ticket.take();
-        let desk = self.desk.clone();
+        let usher = self.usher.clone();
         // The one that was asked whether it is ready is the one to call.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
         Box::pin(async move {
             if let Some(ticket) = &mut ticket
-                && !ticket.begin(&desk).await
+                && !ticket.begin(&usher).await
             {
                 return Ok(());
             }
             // Not before: within, the handler runs beside as soon as it is called.
             match inner.call(task).await.map_err(Into::into) {
-                Ok(()) => desk.trouble().is_over(),
+                Ok(()) => usher.trouble().is_over(),
                 Err(error) => {
                     // Nothing was written, so the lease lapses, and a sweep decides.
-                    let wait = desk.wait_after(job, error);
+                    let wait = usher.wait_after(job, error);
                     // Its place stays taken meanwhile: who cannot finish work should not take more.
                     tokio::select! {
                         biased;
                         () = tokio::time::sleep(wait) => {}
-                        () = desk.stop.cancelled() => {}
+                        () = usher.stop.cancelled() => {}
                     }
                 }
             }
@@ -226,7 +226,7 @@ where
     }
 }
 
-impl Desk {
+impl Usher {
     fn trouble(&self) -> std::sync::MutexGuard<'_, Outage> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,5 +1,7 @@
 //! What `serve` promises its handlers and its record.
 
+use std::collections::HashSet;
+
 use tokio::sync::{Semaphore, mpsc};
 
 use super::*;
@@ -195,6 +197,73 @@ async fn a_panic_in_a_handler_is_its_own_affair() {
     until("the others were handled", async || ledger.all_ended(&wanted[1..])).await;
     assert_eq!((ledger.begun(wanted[0]), ledger.ended(wanted[0])), (1, 0));
     serving.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_claimed_ahead_of_the_slots_waits_for_one() {
+    let (queue, record) = (on_memory(), Record::new());
+    let wanted = tasks(3_000);
+    let ledger = Arc::new(Ledger::default());
+    let running = Arc::new((AtomicU32::new(0), AtomicU32::new(0)));
+    let serving = Serving::start(&queue, &record, 4, {
+        let (ledger, running) = (ledger.clone(), running.clone());
+        move |work| {
+            let (ledger, running) = (ledger.clone(), running.clone());
+            async move {
+                let now = running.0.fetch_add(1, Ordering::SeqCst) + 1;
+                running.1.fetch_max(now, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                running.0.fetch_sub(1, Ordering::SeqCst);
+                ledger.end(work.claim.job);
+                Ok(())
+            }
+        }
+    });
+
+    record.commit(&wanted);
+
+    until("all were handled", async || ledger.all_ended(&wanted)).await;
+    serving.end().await;
+    assert!(wanted.iter().all(|job| ledger.ended(*job) == 1));
+    assert_eq!(running.1.load(Ordering::SeqCst), 4);
+    // Without anything ahead it takes one for every four.
+    assert!(record.claims() < 750, "{}", record.claims());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_claimed_ahead_of_long_work_is_given_back() {
+    let (queue, record) = (on_memory(), Record::new());
+    let (quick, long) = (tasks(3_000), tasks(50));
+    let (ledger, gate) = (Arc::new(Ledger::default()), Arc::new(Semaphore::new(0)));
+    let is_quick: HashSet<Job> = quick.iter().copied().collect();
+    record.put(&quick, 1);
+    record.put(&long, 1);
+    let serving = Serving::start(&queue, &record, 2, {
+        let (ledger, gate, is_quick) = (ledger.clone(), gate.clone(), Arc::new(is_quick));
+        move |work| {
+            let (ledger, gate, is_quick) = (ledger.clone(), gate.clone(), is_quick.clone());
+            async move {
+                ledger.begin(work.claim.job);
+                if !is_quick.contains(&work.claim.job) {
+                    gate.acquire().await.unwrap().forget();
+                }
+                ledger.end(work.claim.job);
+                Ok(())
+            }
+        }
+    });
+
+    until("some are given back", async || !record.given_back().is_empty()).await;
+    until("nothing but what runs is held", async || {
+        let ended = quick.iter().filter(|job| ledger.ended(**job) == 1).count();
+        serving.busy() == 2 && ended + record.left() + 2 == quick.len() + long.len()
+    })
+    .await;
+    gate.add_permits(long.len());
+
+    until("all were handled", async || ledger.all_ended(&quick) && ledger.all_ended(&long)).await;
+    serving.end().await;
+    assert!(quick.iter().chain(&long).all(|job| ledger.begun(*job) == 1));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Plans that take effect: written with their tasks, many in one commit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
 
@@ -51,8 +51,7 @@ pub(super) async fn adopt(db: &Db, adopted: &Adopted) -> Result<(), Error> {
 
 /// `Fenced` for those whose planning is not held.
 async fn adopt_all(db: &Db, all: &[Adopted]) -> Result<Vec<Result<(), Error>>, Error> {
-    let ids: BTreeSet<BuildId> = all.iter().map(|adopted| adopted.build).collect();
-    let ids: Vec<BuildId> = ids.into_iter().collect();
+    let ids: Vec<BuildId> = all.iter().map(|adopted| adopted.build).collect();
     let mut tx = db.pool.begin().await?;
     let mut builds = lock::builds(&mut tx, &ids, Contended::Wait).await?;
     let (mut answers, mut held) = (Vec::with_capacity(all.len()), BTreeMap::new());

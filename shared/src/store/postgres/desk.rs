@@ -110,7 +110,7 @@ async fn work<G: Gathered>(db: Db, mut inbox: mpsc::Receiver<Waiting<G>>) {
 
 async fn commit<G: Gathered>(
     db: &Db,
-    mut writes: Vec<G>,
+    writes: Vec<G>,
     answers: Vec<oneshot::Sender<Result<G::Answer, Error>>>,
 ) {
     match again(|| G::commit(db, &writes)).await {
@@ -120,19 +120,19 @@ async fn commit<G: Gathered>(
                 answer.send(written).ok();
             }
         }
-        Err(error) if writes.len() == 1 => {
-            tracing::debug!(%error, write = G::NAME, "was not written");
-            for answer in answers {
-                answer.send(Err(Error::unavailable(error.to_string()))).ok();
-            }
-        }
-        Err(error) => {
+        Err(error) if 1 < writes.len() => {
             // One of them may be to blame: each for itself.
             tracing::debug!(%error, write = G::NAME, together = writes.len(), "one by one");
-            for (write, answer) in writes.drain(..).zip(answers) {
+            for (write, answer) in writes.into_iter().zip(answers) {
                 let one = [write];
                 let written = again(|| G::commit(db, &one)).await;
                 answer.send(written.and_then(only)).ok();
+            }
+        }
+        Err(error) => {
+            tracing::debug!(%error, write = G::NAME, "was not written");
+            if let Some(answer) = answers.into_iter().next() {
+                answer.send(Err(error)).ok();
             }
         }
     }

@@ -195,7 +195,7 @@ pub(super) async fn end_tasks(
         return Ok(());
     }
     let ids = texts(ids);
-    end_running(conn, &ids).await?;
+    end_attempts(conn, &ids).await?;
     sqlx::query(
         "update tasks
             set state = $2, due_at = null, parked_on = null, holder = null, leased_until = null,
@@ -210,7 +210,7 @@ pub(super) async fn end_tasks(
 }
 
 /// Cancels the attempts that run at any of these tasks, which are about to end.
-async fn end_running(conn: &mut PgConnection, tasks: &[String]) -> Result<(), Error> {
+async fn end_attempts(conn: &mut PgConnection, tasks: &[String]) -> Result<(), Error> {
     sqlx::query(
         "insert into task_attempts (task_id, number, holder, state, started_at, settled_at)
          select id, attempt, holder, $2, begun_at, clock_timestamp()

@@ -52,19 +52,19 @@ impl Gathered for Ended {
     const COMMIT_MOST: usize = 512;
 
     async fn commit(db: &Db, all: &[Self]) -> Result<Vec<Result<(), Error>>, Error> {
-        settle_all(db, all, NO_MATTER).await
+        settle_all(db, all, PATIENTLY).await
     }
 }
 
 /// Settles one attempt.
 pub(super) async fn settle(db: &Db, ended: Ended) -> Result<(), Error> {
-    settle_all(db, std::slice::from_ref(&ended), NO_MATTER).await.and_then(only)
+    settle_all(db, std::slice::from_ref(&ended), PATIENTLY).await.and_then(only)
 }
 
 /// Settles one attempt, unless somebody else holds its build for so long that the next one should
 /// not wait: that is `Fenced`, too.
 pub(super) async fn settle_soon(db: &Db, ended: Ended) -> Result<(), Error> {
-    let settled = settle_all(db, std::slice::from_ref(&ended), SOON).await;
+    let settled = settle_all(db, std::slice::from_ref(&ended), BRIEFLY).await;
     match settled.and_then(only) {
         Err(Error::Unavailable { source }) if is_locked(source.as_ref()) => Err(Error::Fenced),
         settled => settled,
@@ -72,8 +72,8 @@ pub(super) async fn settle_soon(db: &Db, ended: Ended) -> Result<(), Error> {
 }
 
 /// Milliseconds that a settlement waits for a lock; 0 for as long as a statement may take.
-const NO_MATTER: &str = "0";
-const SOON: &str = "250";
+const PATIENTLY: &str = "0";
+const BRIEFLY: &str = "250";
 /// Milliseconds. Whoever freezes inside a settlement holds many builds, for no longer than this.
 /// Whoever was only slow is refused its commit, and settles again.
 const FROZEN_AFTER: &str = "5000";
