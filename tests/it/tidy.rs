@@ -24,9 +24,9 @@ const LONGER: &[(&str, usize)] = &[
     ("worker/src/generate/express/project.rs", 657),
     ("worker/src/generate/python_cli/records.rs", 514),
     ("worker/src/plan/planner/rules/assemble.rs", 668),
-    ("worker/src/plan/planner/rules/briefs.rs", 781),
+    ("worker/src/plan/planner/rules/briefs.rs", 628),
     ("worker/src/plan/planner/rules/fields.rs", 554),
-    ("worker/src/plan/planner/rules/scan.rs", 740),
+    ("worker/src/plan/planner/rules/scan.rs", 722),
 ];
 
 const COLUMNS_MAX: usize = 100;

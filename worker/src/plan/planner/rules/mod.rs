@@ -22,6 +22,8 @@ mod tools;
 mod vocabulary;
 #[cfg(test)]
 mod briefs;
+#[cfg(test)]
+mod chance;
 
 use models::language::Language;
 use models::stack::{self, Choice, OutsideKind};

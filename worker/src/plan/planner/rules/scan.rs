@@ -7,7 +7,6 @@
 use models::inflect::singular;
 use models::words::Kind;
 
-use super::fields;
 use super::items::{self, Until};
 use super::lexicon::{Domain, Noun, lexicon};
 use super::phrase::{Phrase, phrase_at};
@@ -142,34 +141,11 @@ pub fn scan(words: &[Word]) -> Scan {
         at = next.max(at + 1);
     }
     super::ties::read(words, &mut walk.scan);
-    walk.settle_keys();
+    super::ties::settle_keys(&mut walk.scan);
     walk.scan
 }
 
 impl Walk<'_> {
-    /// Ties the keys whose records were told of later; the others are plain values.
-    fn settle_keys(&mut self) {
-        for (found, of) in std::mem::take(&mut self.scan.keys) {
-            match self.scan.found.iter().position(|other| other.name == of) {
-                Some(other) if other != found => {
-                    self.scan.ties.push((found, other, Tie::Belongs));
-                }
-                Some(_) => {}
-                None => {
-                    let record = &mut self.scan.found[found];
-                    let Some(name) = fields::safe_name(&format!("{of}_id"), &record.name) else {
-                        continue;
-                    };
-                    if record.fields.iter().any(|field| field.name == name) {
-                        continue;
-                    }
-                    let kind = crate::generate::spec::Kind::Text { max: 80 };
-                    record.fields.push(Field { name, kind, required: false, unique: false });
-                }
-            }
-        }
-    }
-
     fn step(&mut self, at: usize) -> usize {
         let word = &self.words[at];
         match word.kind {

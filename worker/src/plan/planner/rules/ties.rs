@@ -2,9 +2,11 @@
 
 use models::words::Kind;
 
+use super::fields;
 use super::scan::{Scan, Tie};
 use super::text::Word;
 use super::vocabulary::{OWNERS, is_one_of};
+use crate::generate::spec::{Field, Kind as Value};
 
 /// Farther apart, two nouns have nothing to do with each other.
 const WORDS_BETWEEN_MAX: usize = 8;
@@ -63,6 +65,26 @@ pub fn read(words: &[Word], scan: &mut Scan) {
 
 /// Whether a record is a person: those do things of their own, `companies post jobs and candidates
 /// apply`.
+/// Ties the keys whose records were told of later; the others are plain values.
+pub fn settle_keys(scan: &mut Scan) {
+    for (found, of) in std::mem::take(&mut scan.keys) {
+        match scan.found.iter().position(|other| other.name == of) {
+            Some(other) if other != found => scan.ties.push((found, other, Tie::Belongs)),
+            Some(_) => {}
+            None => {
+                let record = &mut scan.found[found];
+                let Some(name) = fields::safe_name(&format!("{of}_id"), &record.name) else {
+                    continue;
+                };
+                if record.fields.iter().all(|field| field.name != name) {
+                    let kind = Value::Text { max: 80 };
+                    record.fields.push(Field { name, kind, required: false, unique: false });
+                }
+            }
+        }
+    }
+}
+
 fn is_agent(scan: &Scan, found: usize) -> bool {
     scan.found[found].noun.is_some_and(|noun| noun.agent)
 }
