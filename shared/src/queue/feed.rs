@@ -3,6 +3,7 @@
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use crate::{
     domain::{
@@ -42,6 +43,9 @@ pub trait Feed: Leases {
 
     /// How long until work that waits for its time is due; `None` if none does.
     async fn next_due(&self) -> Result<Option<Duration>, Error>;
+
+    /// Returns when this process puts work off until before `than`, with the time.
+    async fn due_before(&self, than: Instant) -> Instant;
 }
 
 /// A kind of claim that a store gives.
@@ -106,6 +110,10 @@ impl<C: Claimable> Feed for OfStore<C> {
 
     async fn next_due(&self) -> Result<Option<Duration>, Error> {
         self.store.next_due(C::LANE).await
+    }
+
+    async fn due_before(&self, than: Instant) -> Instant {
+        self.store.bell().due_before(C::LANE, than).await
     }
 }
 

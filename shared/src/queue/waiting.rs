@@ -62,14 +62,19 @@ impl<F: Feed> Waiting<F> {
 
     /// Waits until there may be something to claim.
     pub(super) async fn wait(&mut self) {
-        let look_at = Instant::now() + self.look_every;
         self.clear().await;
-        let due_at = self.due_at().await;
-        let until = due_at.map_or(look_at, |due_at| due_at.min(look_at));
-        tokio::select! {
-            biased;
-            () = self.listen() => {}
-            () = tokio::time::sleep_until(until) => {}
+        let (asked_at, due_at) = self.due_at().await;
+        let look_at = asked_at + self.look_every;
+        let mut until = due_at.map_or(look_at, |due_at| due_at.min(look_at));
+        let feed = Arc::clone(&self.feed);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.listen() => return,
+                () = tokio::time::sleep_until(until) => return,
+                sooner = feed.due_before(until) => until = sooner,
+            }
+            self.due = Some((asked_at, Some(until)));
         }
     }
 
@@ -104,22 +109,22 @@ impl<F: Feed> Waiting<F> {
         }
     }
 
-    /// When work that waits for its time is due. A store that does not say so will say it to the
+    /// When work that waits for its time is due, and when one asked. A store that does not say so will say it to the
     /// claim that follows.
-    async fn due_at(&mut self) -> Option<Instant> {
+    async fn due_at(&mut self) -> (Instant, Option<Instant>) {
         let now = Instant::now();
         if let Some((asked_at, due_at)) = self.due
             && now < asked_at + DUE_KNOWN_FOR
             && due_at.is_none_or(|due_at| now < due_at)
         {
-            return due_at;
+            return (asked_at, due_at);
         }
         let due_at = match self.feed.next_due().await {
             Ok(due) => due.map(|due| now + due),
             Err(_) => None,
         };
         self.due = Some((now, due_at));
-        due_at
+        (now, due_at)
     }
 
     /// Tells the queue that wake-ups were heard; they are of no use to anybody else.

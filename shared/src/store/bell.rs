@@ -9,9 +9,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
-use crate::{domain::id::BuildId, job::Job};
+use crate::{
+    domain::id::BuildId,
+    job::{Job, Lane},
+};
 
 /// Wake-ups of one lane that are kept for the waker. A worker that is woken claims all it has room
 /// for, so there is no use in more wake-ups than there may be idle processes.
@@ -26,6 +29,9 @@ struct Parts {
     heard: Mutex<Rung>,
     waker: Notify,
     watchers: Notify,
+    /// Of each lane, the first time until which a commit has put work off.
+    put_off: Mutex<[Option<Instant>; 3]>,
+    sooner: Notify,
 }
 
 /// What commits have made of late.
@@ -69,6 +75,34 @@ impl Bell {
         self.wake();
     }
 
+    /// A commit of this process put work of a lane off until then.
+    pub fn put_off(&self, lane: Lane, until: Instant) {
+        {
+            let mut all = self.0.put_off.lock().unwrap_or_else(PoisonError::into_inner);
+            let first = &mut all[lane.index()];
+            *first = Some(first.map_or(until, |first| first.min(until)));
+        }
+        self.0.sooner.notify_waiters();
+    }
+
+    /// Returns when work of a lane is put off until before `than`, with the time; each is told
+    /// once.
+    pub async fn due_before(&self, lane: Lane, than: Instant) -> Instant {
+        loop {
+            let changed = self.0.sooner.notified();
+            let mut changed = std::pin::pin!(changed);
+            // From here on nothing is missed.
+            changed.as_mut().enable();
+            {
+                let mut all = self.0.put_off.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(until) = all[lane.index()].take_if(|until| *until < than) {
+                    return until;
+                }
+            }
+            changed.await;
+        }
+    }
+
     fn wake(&self) {
         self.0.waker.notify_one();
         self.0.watchers.notify_waiters();
@@ -110,6 +144,32 @@ mod tests {
         bell.ring([]);
         let again = tokio::time::timeout(std::time::Duration::from_millis(20), bell.rung()).await;
         assert!(again.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_hears_of_what_is_due_sooner() {
+        let (bell, now) = (Bell::default(), Instant::now());
+        let at = |ms| now + std::time::Duration::from_millis(ms);
+        let waits = |ms| {
+            let bell = bell.clone();
+            async move {
+                tokio::select! {
+                    biased;
+                    due = bell.due_before(Lane::Deliveries, at(ms)) => Some(due),
+                    () = tokio::time::sleep_until(at(ms)) => None,
+                }
+            }
+        };
+
+        let put_off = async {
+            bell.put_off(Lane::Deliveries, at(700));
+            bell.put_off(Lane::Deliveries, at(300));
+            bell.put_off(Lane::Tasks, at(100));
+        };
+        assert_eq!(tokio::join!(waits(500), put_off).0, Some(at(300)));
+        bell.put_off(Lane::Deliveries, at(800));
+        assert_eq!(waits(600).await, None);
+        assert_eq!(waits(900).await, Some(at(800)));
     }
 
     #[tokio::test]

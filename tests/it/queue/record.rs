@@ -210,4 +210,8 @@ impl Feed for Hand {
         let due = self.record.due.lock().unwrap();
         Ok(due.keys().next().map(|at| at.saturating_duration_since(tokio::time::Instant::now())))
     }
+
+    async fn due_before(&self, _: tokio::time::Instant) -> tokio::time::Instant {
+        std::future::pending().await
+    }
 }

@@ -2,6 +2,9 @@
 //!
 //! `storm chaos [--tasks 100000] [--seed N] [--secs 3600] [--lease 15] [--workers 5]`,
 //! `storm rolling [--rounds 2]`, `storm cancel [--times 100]`, `storm idle [--secs 30]`.
+//! Of webhooks: `storm neighbour [--secs 30] [--rounds 2]`, `storm precision [--count 200]`,
+//! `storm kills [--kills 1000] [--seed N]`, `storm pace [--rate 10] [--secs 60]`,
+//! `storm order [--builds 60]`, `storm recovery [--count 100000]`, `storm rotation [--times 9]`.
 //! The programs must be built: `cargo build --workspace --bins`. Exit code 1: a rule was broken.
 
 use std::{collections::HashMap, process::ExitCode};
@@ -11,6 +14,7 @@ use tests::storm::{
     cancel,
     chaos::{self, DURABLE, Wanted},
     idle, rolling,
+    webhooks::{kills, neighbour, order, pace, precision, recovery, rotation},
 };
 
 /// The numbers that were given by name.
@@ -44,7 +48,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let mut words = std::env::args().skip(1);
     let command = words.next().unwrap_or_default();
     let mut options = Options::read(words)?;
-    let well = match &*command {
+    let well = match command.as_str() {
         "chaos" => chaos(options).await?,
         "rolling" => {
             let rounds = options.take("rounds", 2);
@@ -68,7 +72,7 @@ async fn main() -> anyhow::Result<ExitCode> {
             }
             true
         }
-        _ => bail!("storm chaos | rolling | cancel | idle"),
+        _ => webhooks(command.as_str(), options).await?,
     };
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -105,4 +109,78 @@ async fn rolling(rounds: usize) -> anyhow::Result<bool> {
         println!("{finding}");
     }
     Ok(report.bad() == 0 && report.findings.iter().all(|finding| finding.broken == 0))
+}
+
+/// What is shown of webhooks. Answers whether the rules hold that are no figures.
+async fn webhooks(command: &str, mut options: Options) -> anyhow::Result<bool> {
+    match command {
+        "neighbour" => {
+            let (secs, rounds) = (options.take("secs", 30), options.take("rounds", 2));
+            options.none_left()?;
+            for fared in neighbour::run(DURABLE, secs.try_into()?, rounds.try_into()?).await? {
+                let (beside, arrived, sent) =
+                    (format!("{:?}", fared.beside), fared.arrived, fared.sent);
+                let (took, got) = (fared.took, fared.neighbour_got);
+                println!("{beside:>9}: {arrived} of {sent} arrived, {took}; it got {got}");
+            }
+            Ok(true)
+        }
+        "precision" => {
+            let count = options.take("count", 200);
+            options.none_left()?;
+            let late = precision::run(DURABLE, count.try_into()?).await?;
+            println!("from due to arrived: {late}");
+            Ok(true)
+        }
+        "kills" => {
+            let (kills, seed) = (options.take("kills", 1000), options.take("seed", 1));
+            options.none_left()?;
+            let report = kills::run(DURABLE, kills.try_into()?, seed).await?;
+            print!("{report}");
+            Ok(report.is_well())
+        }
+        "pace" => {
+            let (rate, secs) = (options.take("rate", 10), options.take("secs", 60));
+            options.none_left()?;
+            let pace = pace::run(DURABLE, rate.try_into()?, secs.try_into()?).await?;
+            let pace::Report { sent, mean, most, fewest } = pace;
+            println!("{sent} sent, {mean:.2} a second; in any second {fewest} to {most}");
+            Ok(true)
+        }
+        "order" => {
+            let builds = options.take("builds", 60);
+            options.none_left()?;
+            let report = order::run(DURABLE, builds.try_into()?).await?;
+            let order::Report { builds, requests, refused, early, missing, interleaved } = report;
+            println!("{builds} builds, {requests} requests, {refused} of them refused");
+            println!("out of order: {} {:?}", early.len(), early.first());
+            println!("never delivered: {missing}; beside another build's: {interleaved}");
+            Ok(early.is_empty() && missing == 0)
+        }
+        "recovery" => {
+            let count = options.take("count", 100_000);
+            options.none_left()?;
+            let report = recovery::run(DURABLE, count.try_into()?).await?;
+            let recovery::Report { counted, total, done, arrived, more, while_paused, took } =
+                report;
+            println!("counted {counted}, of {total} {done} sent again, {arrived} events arrived");
+            println!("{more} requests beside; {while_paused} while paused; {took:.1?}");
+            Ok([counted, total, done, arrived as u64] == [count; 4] && while_paused == 0)
+        }
+        "rotation" => {
+            let times = options.take("times", 9);
+            options.none_left()?;
+            let report = rotation::run(DURABLE, times.try_into()?).await?;
+            let rotation::Report { messages, requests, rotations, .. } = report;
+            println!("{messages} messages, {requests} requests, {rotations} rotations");
+            let rotation::Report { master_keys, unverified, open_secrets, .. } = report;
+            println!("{master_keys} changes of the master keys; {unverified} not verified");
+            println!("{open_secrets} secrets are in the database as they are");
+            Ok(unverified == 0 && open_secrets == 0)
+        }
+        _ => bail!(
+            "storm chaos | rolling | cancel | idle | neighbour | precision | kills | pace | order \
+             | recovery | rotation"
+        ),
+    }
 }

@@ -32,6 +32,8 @@ pub struct Ground {
     /// Seconds.
     pub lease: u64,
     pub slots: u32,
+    /// Settings beside those that all programs have.
+    pub more: Vec<(String, String)>,
 }
 
 impl Ground {
@@ -51,21 +53,24 @@ impl Ground {
             database,
             lease,
             slots: 10,
+            more: Vec::new(),
         })
     }
 
     pub fn start(&self, program: &str) -> Program {
         let (redis, lease, slots) =
             (self.redis.url(), self.lease.to_string(), self.slots.to_string());
-        let settings = [
-            ("DATABASE_URL", &*self.database),
+        let mut settings = vec![
+            ("DATABASE_URL", self.database.as_str()),
             ("REDIS_URL", &redis),
             ("BUILDFLEET_API_KEY", KEY),
             ("BUILDFLEET_LISTEN", &self.listen),
             ("BUILDFLEET_LEASE_SECS", &lease),
-            ("BUILDFLEET_TASK_SLOTS", &slots),
+            ("BUILDFLEET_TASK_SLOTS", &*slots),
+            ("BUILDFLEET_DELIVERY_SLOTS", &*slots),
             ("BUILDFLEET_WEBHOOK_ALLOW", "loopback"),
         ];
+        settings.extend(self.more.iter().map(|(name, value)| (&**name, &**value)));
         Program::start(programs::command(program, &settings), program, self.folder.path())
     }
 

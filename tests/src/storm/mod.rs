@@ -13,3 +13,4 @@ pub mod load;
 pub mod rolling;
 pub mod shapes;
 pub mod spread;
+pub mod webhooks;

@@ -25,6 +25,16 @@ pub fn single(input: Value) -> Plan {
     plan_of(&[Vec::new()], |_| input.clone())
 }
 
+/// A plan of so many tasks, each of which waits for the one before it.
+pub fn in_line(count: usize) -> Plan {
+    plan_of(&chain(count), |_| json!({ "ms": 2 }))
+}
+
+/// A plan of so many tasks, all but the first and the last side by side.
+pub fn side_by_side(count: usize) -> Plan {
+    plan_of(&fan(count), |_| json!({ "ms": 2 }))
+}
+
 /// Tasks by what each waits for.
 type Graph = Vec<Vec<usize>>;
 

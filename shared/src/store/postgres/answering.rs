@@ -138,6 +138,10 @@ async fn settle_each_once(db: &Db, all: &[&Answered]) -> Result<HashSet<Delivery
     entered.extend(claiming::wake_ups(&lanes));
     tx.commit().await?;
     db.bell.ring(entered);
+    // Waits may be far shorter than it takes until somebody looks again.
+    if let Some(soonest) = judged.iter().filter_map(|(.., judged)| judged.due_in).min() {
+        db.bell.put_off(Lane::Deliveries, tokio::time::Instant::now() + soonest);
+    }
     Ok(written)
 }
 

@@ -1,5 +1,7 @@
 //! Attempts at deliveries that have ended: what came of them, and what follows.
 
+use std::time::Duration;
+
 use sqlx::Row as _;
 
 use super::{
@@ -99,7 +101,7 @@ pub(super) async fn settle(
     end_attempt(tx, id, attempt, attempt::State::Running.on(ended)?, sent).await?;
     match due_at {
         Some(due_at) if due_at <= tx.now => tx.ring([Job::Delivery(id)]),
-        Some(_) => {}
+        Some(due_at) => tx.put_off(Duration::from_millis((due_at - tx.now).unsigned_abs())),
         None if held.ordered => telling::pass_the_turn(tx, held.endpoint, held.build).await?,
         None => {}
     }

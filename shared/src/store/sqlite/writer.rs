@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::{
     domain::id::BuildId,
-    job::Job,
+    job::{Job, Lane},
     store::{Bell, Error},
 };
 
@@ -44,6 +44,8 @@ pub(super) struct Tx {
 struct News {
     claimable: Vec<Job>,
     recalled: Vec<BuildId>,
+    /// The shortest time for which a delivery was put off.
+    put_off: Option<Duration>,
 }
 
 /// The bell keeps no more than this of a lane, so nobody need remember more.
@@ -66,6 +68,11 @@ impl Tx {
     /// Says that work of a build was ended under whoever holds it.
     pub(super) fn recall(&mut self, build: BuildId) {
         self.news.recalled.push(build);
+    }
+
+    /// Says that a delivery was put off.
+    pub(super) fn put_off(&mut self, after: Duration) {
+        self.news.put_off = Some(self.news.put_off.map_or(after, |other| other.min(after)));
     }
 
     pub(super) fn db(&mut self) -> &mut SqliteConnection {
@@ -132,9 +139,10 @@ impl Group {
 
     /// Remembers what the verb that was kept has to tell.
     fn hear(&mut self) {
-        let News { claimable, recalled } = std::mem::take(&mut self.tx.news);
+        let News { claimable, recalled, put_off } = std::mem::take(&mut self.tx.news);
         self.news.claimable.extend(claimable);
         self.news.recalled.extend(recalled);
+        self.news.put_off = self.news.put_off.into_iter().chain(put_off).min();
     }
 
     async fn mend(&mut self) -> Result<(), sqlx::Error> {
@@ -158,6 +166,9 @@ impl Group {
         let _ = told.0.set(committed.map_err(Arc::new));
         if stands {
             bell.ring(news.claimable);
+            if let Some(after) = news.put_off {
+                bell.put_off(Lane::Deliveries, tokio::time::Instant::now() + after);
+            }
             for build in news.recalled {
                 bell.recall(build);
             }
