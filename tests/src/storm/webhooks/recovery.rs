@@ -34,7 +34,8 @@ pub async fn run(settings: &str, count: usize) -> anyhow::Result<Report> {
     let since = now(&yard).await?;
     let endpoint = yard.endpoint("/down", json!({ "retry": [0.01] })).await?;
     yard.inbox.behave("/down", |_| Answer::Status(500));
-    let _dispatcher = yard.ground.start(DISPATCHER);
+    // Replays go on in the sweeps of workers.
+    let _programs = [yard.ground.start(DISPATCHER), yard.ground.start("task-worker")];
     yard.send_many(&endpoint.id, count).await?;
     yard.drained(WITHIN).await;
     let before = yard.inbox.count();
