@@ -1,7 +1,7 @@
 //! Why something waits, as clients see it: a time, a limit, a pause, or only the line.
 
 use buildfleet::{
-    domain::limit::Gate,
+    domain::{endpoint, limit::Gate},
     store::{self, At},
 };
 use serde::Serialize;
@@ -13,7 +13,7 @@ use super::Time;
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Waiting {
     pub on: WaitsOn,
-    /// When it is due; only with `time`.
+    /// When it is due, with `time`; until when nothing is sent, with `endpoint`.
     pub due_at: Option<Time>,
     /// Only with `limit`.
     pub limit: Option<LimitValue>,
@@ -32,6 +32,8 @@ pub enum WaitsOn {
     Time,
     /// Deliveries of its build that go before it.
     Turn,
+    /// Its endpoint: it is disabled, or nothing is sent to it for a while.
+    Endpoint,
     /// Room under a limit.
     Limit,
     /// Somebody who resumes it, its tenant or its queue.
@@ -92,6 +94,16 @@ pub struct ParkedAt {
 impl Waiting {
     pub const fn on(on: WaitsOn) -> Self {
         Self { on, due_at: None, limit: None, pause: None }
+    }
+
+    /// What nothing keeps but its endpoint, perhaps, which is asked for by id.
+    #[must_use]
+    pub fn at(self, endpoint: &store::Endpoint) -> Self {
+        let is_shut = endpoint.state != endpoint::State::Enabled || endpoint.held_until.is_some();
+        if self.on != WaitsOn::Line || !is_shut {
+            return self;
+        }
+        Self { due_at: endpoint.held_until.map(Time::from), ..Self::on(WaitsOn::Endpoint) }
     }
 }
 

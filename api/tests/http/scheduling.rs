@@ -302,3 +302,20 @@ async fn what_waits_for_a_person_or_a_turn_says_so() {
         .collect();
     assert_eq!(on, [json!("turn"), json!("line")]);
 }
+
+#[tokio::test]
+async fn what_waits_at_an_endpoint_says_so() {
+    let scene = Scene::new().await;
+    let made =
+        scene.post_json("/v1/endpoints", &[], r#"{"url": "https://example.com/hooks"}"#).await;
+    let endpoint = made.json()["id"].as_str().unwrap().to_owned();
+    let sent = scene.post(&format!("/v1/endpoints/{endpoint}/test")).await.json();
+    let path = format!("/v1/deliveries/{}", sent["id"].as_str().unwrap());
+    assert_eq!(scene.get(&path).await.json()["waiting"]["on"], "line");
+
+    scene.post(&format!("/v1/endpoints/{endpoint}/disable")).await;
+
+    let shown = scene.get(&path).await.json();
+    assert_eq!(shown["waiting"]["on"], "endpoint");
+    assert_eq!(shown["waiting"]["due_at"], json!(null));
+}

@@ -229,7 +229,7 @@ fn described(build: &Value, tasks: &Value) -> String {
 }
 
 /// Why something waits; nothing of dependencies and of the line, which are no news.
-fn waiting(waiting: &Value) -> Option<String> {
+pub(super) fn waiting(waiting: &Value) -> Option<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     Some(match waiting["on"].as_str()? {
         "time" => format!("until {}", text(&waiting["due_at"])),
@@ -239,6 +239,13 @@ fn waiting(waiting: &Value) -> Option<String> {
             format!("while the {} is paused by {}", text(&pause["what"]), text(&pause["by"]))
         }
         "approval" => "for approval".to_owned(),
+        "endpoint" => match waiting["due_at"].as_str() {
+            Some(until) => {
+                format!("until {until}, as its endpoint does not answer or asked for it")
+            }
+            None => "until its endpoint is enabled".to_owned(),
+        },
+        "turn" => "for those of its build that go before it".to_owned(),
         _ => return None,
     })
 }

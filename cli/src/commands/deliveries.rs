@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Context;
+use super::{Context, builds::waiting};
 use crate::{
     args::Deliveries,
     exit::{Error, Exit},
@@ -67,12 +67,14 @@ fn described(delivery: &Value) -> String {
         })
         .collect();
     let head = row(delivery);
+    let waits = waiting(&delivery["waiting"]).map(|waits| format!("\nwaits {waits}"));
     format!(
-        "{}  {}  {}  to {}\n\n{}",
+        "{}  {}  {}  to {}{}\n\n{}",
         head[0],
         head[1],
         head[3],
         head[4],
+        waits.unwrap_or_default(),
         table(&["TRY", "STATE", "STATUS", "TOOK", "AT", "FAILURE"], &rows)
     )
 }

@@ -31,7 +31,7 @@ pub struct Endpoint {
     /// Newest first; the first has no end.
     pub secrets: Vec<KeptSecret>,
     pub health: Health,
-    /// Nothing is sent before then.
+    /// Nothing is sent before then; `None` once that has come.
     pub held_until: Option<At>,
     /// Since when nothing has arrived.
     pub failing_since: Option<At>,

@@ -178,6 +178,7 @@ async fn add(pool: &PgPool, new: &NewTenantEndpoint) -> Result<Endpoint, Error> 
 
 /// What every reading of endpoints begins with.
 const VIEW: &str = "select e.*, coalesce(e.tenant, b.tenant) as of_tenant,
+       case when clock_timestamp() < e.held_until then e.held_until end as held_still,
        array(select o.secret from old_secrets o
               where o.endpoint_id = e.id and clock_timestamp() < o.live_until
               order by o.live_until desc) as old_secrets,
@@ -244,7 +245,7 @@ fn read(row: &PgRow) -> Result<Endpoint, Error> {
         reason: row.try_get("reason")?,
         secrets,
         health: row.json_if("health")?.unwrap_or_default(),
-        held_until: row.try_get("held_until")?,
+        held_until: row.try_get("held_still")?,
         failing_since: row.try_get("failing_at")?,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,

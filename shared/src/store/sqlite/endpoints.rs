@@ -202,6 +202,8 @@ macro_rules! select_endpoints {
     ($rest:literal) => {
         concat!(
             "select e.*, coalesce(e.tenant, b.tenant) as of_tenant,
+                    iif(cast(unixepoch('subsec') * 1000 as integer) < e.held_until,
+                        e.held_until, null) as held_still,
                     (select json_group_array(json_array(secret, live_until))
                        from (select secret, live_until
                                from old_secrets o
@@ -274,7 +276,7 @@ fn read(row: &SqliteRow) -> Result<Endpoint, Error> {
         reason: row.try_get("reason")?,
         secrets,
         health: row.json_if_any("health")?.unwrap_or_default(),
-        held_until: row.at_if_any("held_until")?,
+        held_until: row.at_if_any("held_still")?,
         failing_since: row.at_if_any("failing_at")?,
         created_at: row.at("created_at")?,
         updated_at: row.at("updated_at")?,
