@@ -1,7 +1,7 @@
 //! The life of a program of the fleet around its own work: settings, log, signals, record, queue,
 //! health, and how it ends.
 
-use std::{io, net::SocketAddr, process::ExitCode};
+use std::{io, net::SocketAddr, process::ExitCode, sync::Arc};
 
 use secrecy::ExposeSecret as _;
 
@@ -9,8 +9,10 @@ use crate::{
     config::{Backends, Env, Logging, Reader},
     health::{self, Health},
     member::Member,
-    outage::causes,
-    queue, shutdown, store, telemetry,
+    outage::{Outage, causes},
+    queue, shutdown,
+    store::{self, Store},
+    telemetry,
 };
 
 /// Why a program could not do its work. Printed once, with what caused it.
@@ -78,6 +80,21 @@ pub async fn run<C>(
     }
 }
 
+/// The record, however long its server takes to be there: a fleet is mostly started all at once,
+/// and comes up with its servers. Redis is waited for by those who ask it.
+async fn opened(database_url: &str) -> Result<Arc<dyn Store>, store::OpenError> {
+    let mut outage = Outage::impatient("opening the database");
+    loop {
+        match store::open(database_url).await {
+            Err(error) if error.is_absence() => tokio::time::sleep(outage.goes_on(&error)).await,
+            opened => {
+                outage.is_over();
+                return opened;
+            }
+        }
+    }
+}
+
 async fn join<C>(
     name: &'static str,
     settings: &Settings,
@@ -87,7 +104,7 @@ async fn join<C>(
     telemetry::init(&settings.logging)?;
     let stop = shutdown::on_signal().map_err(Error::Signals)?;
     let opened = async {
-        let store = store::open(settings.backends.database_url.expose_secret()).await?;
+        let store = opened(settings.backends.database_url.expose_secret()).await?;
         let redis_url = settings.backends.redis_url.as_ref().map(|url| url.expose_secret());
         let queue = queue::open(redis_url).await?;
         let listener = match settings.health {

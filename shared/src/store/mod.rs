@@ -408,3 +408,22 @@ pub enum OpenError {
     #[error("the database's schema could not be brought up to date")]
     Migrate(#[source] sqlx::migrate::MigrateError),
 }
+
+impl OpenError {
+    /// Whether the server is not there, is starting or stopping, or has no connection left.
+    pub fn is_absence(&self) -> bool {
+        let (Self::Connect(error) | Self::Migrate(sqlx::migrate::MigrateError::Execute(error))) =
+            self
+        else {
+            return false;
+        };
+        match error {
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
+            // Operator intervention, and too many connections: Postgres' errcodes, appendix A.
+            sqlx::Error::Database(error) => {
+                error.code().is_some_and(|code| code.starts_with("57P0") || code == "53300")
+            }
+            _ => false,
+        }
+    }
+}

@@ -352,3 +352,25 @@ async fn a_program_that_is_told_twice_ends_at_once_and_gives_back_what_it_holds(
     let deliveries = lanes.iter().find(|lane| lane.lane == Lane::Deliveries).unwrap();
     assert!(deliveries.running <= 1, "{deliveries:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_is_started_before_its_servers_waits_for_them() {
+    let mut grounds = Grounds::new().await;
+    let nowhere = "postgres://postgres@127.0.0.1:1/none";
+    let without = grounds.start_with("plan-worker", &[("DATABASE_URL", nowhere)]);
+    until("it says that it waits", SOON, async || {
+        without.log().contains("doing=\"opening the database\"")
+    })
+    .await;
+    without.signal("TERM");
+    assert_eq!(without.ended(SOON).await.code(), Some(0));
+
+    grounds.redis.kill();
+    let worker = grounds.start("task-worker");
+    until("it listens in vain", SOON, async || worker.log().contains("listening for wake-ups"))
+        .await;
+    grounds.redis.up();
+
+    let again = "there is an answer again doing=\"listening for wake-ups\"";
+    until("it is heard again", SOON, async || worker.log().contains(again)).await;
+}
