@@ -60,6 +60,24 @@ pub async fn what_waits_parked_moves_forward_too(store: &dyn Ageing) {
     assert_alike(store, &behind, &other).await;
 }
 
+pub async fn a_great_deal_is_moved_forward_by_a_sweep(store: &dyn Ageing) {
+    let other = busy(store, "busy", brief_of(3), 300).await;
+    let sorry = busy(store, "sorry", brief_of(3), 200).await;
+    // More than a store reads at once.
+    let behind = busy(store, "sorry", brief_of(3), 10_500).await;
+
+    store.cancel_build(sorry.build).await.unwrap();
+    store.close_up(10).await.unwrap();
+
+    assert_alike(store, &behind, &other).await;
+    assert_eq!(store.close_up(10).await.unwrap(), 0);
+    // The last of them has moved too, and what comes next follows on it.
+    while !shares(store, 1_000).await.is_empty() {}
+    let late = busy(store, "late", brief_of(3), 100).await;
+    let next = busy(store, "sorry", brief_of(3), 30).await;
+    assert_alike(store, &next, &late).await;
+}
+
 pub async fn a_build_that_fails_early_costs_its_tenant_no_turn(store: &dyn Ageing) {
     let other = busy(store, "busy", brief_of(3), 300).await;
     let fails_fast = Brief { on_task_failure: OnTaskFailure::FailFast, ..brief_of(3) };

@@ -210,6 +210,7 @@ macro_rules! store_conformance {
                 whoever_cancels_waits_no_longer_for_it,
                 work_behind_what_was_cancelled_moves_forward,
                 what_waits_parked_moves_forward_too,
+                a_great_deal_is_moved_forward_by_a_sweep,
                 a_build_that_fails_early_costs_its_tenant_no_turn,
                 tasks_taken_out_by_hand_cost_no_turn,
                 briefs_that_are_cancelled_cost_no_turn;
