@@ -1,6 +1,5 @@
 //! Someone died, or waited too long: lapsed leases are settled as lost, and what is overdue is
-//! ended. Deliveries that are sent again together go on, and flows out of which work has gone
-//! unclaimed are closed up.
+//! ended. And deliveries that are sent again together go on.
 //!
 //! Every worker sweeps. Two that find the same lease are fenced from one another by the store.
 
@@ -23,8 +22,6 @@ const BATCH: u32 = 200;
 const BESIDE: usize = 4;
 /// Deliveries of a replay that are sent again in one commit.
 const REPLAY_BATCH: u32 = 500;
-/// Flows that one pass closes up: nearly all were closed up by whoever took the work away.
-const FLOWS_BATCH: u32 = 20;
 
 /// What is thought of work that lost its holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +73,6 @@ pub async fn once(sweep: Sweep, store: &dyn Store) -> Result<u32, Error> {
         .buffer_unordered(BESIDE)
         .try_fold(0, async |settled, one| Ok(settled + u32::from(one)))
         .await?;
-    store.close_up(FLOWS_BATCH).await?;
     let sent_again = store.go_on_replaying(REPLAY_BATCH).await?;
     Ok(overdue + settled + u32::try_from(sent_again).unwrap_or(u32::MAX))
 }

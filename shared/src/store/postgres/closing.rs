@@ -22,44 +22,75 @@ pub(super) type Left = BTreeSet<(Lane, Flow)>;
 const PAGE: i64 = 10_000;
 /// Rows moved by one commit: some ten milliseconds, in which a claim waits for them.
 const MOVED_AT_ONCE: usize = 1_000;
+/// Rounds. A commit that others wait behind closes up at once what is ahead by no more than this.
+const AHEAD_LITTLE: f64 = 5_000.0;
+/// Milliseconds. After that, another process may begin to walk the same flow.
+const WALKED_WITHIN: &str = "300000";
 /// Seconds after which every commit that was on its way has ended.
 const ON_THEIR_WAY: f64 = 5.0;
 
+/// Flows that were marked, and by how many rounds each is ahead of its lane.
+pub(super) struct Marked(Vec<(Lane, Flow, f64)>);
+
 /// Marks flows. The last statement of its commit.
-pub(super) async fn mark(conn: &mut PgConnection, left: &Left) -> Result<(), Error> {
+pub(super) async fn mark(conn: &mut PgConnection, left: &Left) -> Result<Marked, Error> {
     if left.is_empty() {
-        return Ok(());
+        return Ok(Marked(Vec::new()));
     }
-    sqlx::query(include_str!("sql/mark_gapped.sql"))
+    let rows = sqlx::query(include_str!("sql/mark_gapped.sql"))
         .bind(left.iter().map(|(lane, _)| lane.as_str()).collect::<Vec<_>>())
         .bind(left.iter().map(|(_, flow)| flow.tenant.as_str()).collect::<Vec<_>>())
         .bind(left.iter().map(|(_, flow)| flow.priority).collect::<Vec<_>>())
-        .execute(conn)
+        .fetch_all(conn)
         .await?;
-    Ok(())
+    let read = |row: &PgRow| Ok((row.word("lane")?, read_flow(row)?, row.try_get("ahead")?));
+    rows.iter().map(read).collect::<Result<_, Error>>().map(Marked)
 }
 
-/// Closes up what a commit has marked. What takes longer, or fails, is left to a sweep: the commit
-/// stands.
-pub(super) async fn at_once(db: &Db, left: Left) {
-    for (lane, flow) in left {
-        if let Err(error) = again(|| walk(db, lane, &flow, 1)).await {
-            tracing::debug!(%error, %lane, tenant = flow.tenant, "a flow is closed up later");
+fn read_flow(row: &PgRow) -> Result<Flow, Error> {
+    Ok(Flow { tenant: row.try_get("tenant")?, priority: row.try_get("priority")? })
+}
+
+impl Marked {
+    /// Closes up what a commit has marked. What takes longer, or fails, is left to the upkeep: the
+    /// commit stands.
+    pub async fn close_up(self, db: &Db) {
+        for (lane, flow, _) in self.0 {
+            if let Err(error) = walk(db, lane, &flow, 1).await {
+                tracing::debug!(%error, %lane, tenant = flow.tenant, "a flow is closed up later");
+            }
         }
+    }
+
+    /// The same, for a commit that others wait behind: only where not much can wait.
+    pub async fn close_up_quickly(mut self, db: &Db) {
+        self.0.retain(|(.., ahead)| *ahead <= AHEAD_LITTLE);
+        self.close_up(db).await;
     }
 }
 
-/// Closes up to `limit` flows up; answers with how many.
+/// Closes up to `limit` flows up; answers with how many. Only one process walks a flow at a time.
 pub(super) async fn close_up(db: &Db, limit: u32) -> Result<u64, Error> {
     let rows = sqlx::query(include_str!("sql/gapped_flows.sql"))
         .bind(i64::from(limit))
         .fetch_all(&db.pool)
         .await?;
     let mut closed = 0;
-    for row in rows {
-        let flow = Flow { tenant: row.try_get("tenant")?, priority: row.try_get("priority")? };
-        let lane = row.word("lane")?;
-        closed += u64::from(again(|| walk(db, lane, &flow, usize::MAX)).await?);
+    for row in &rows {
+        let (lane, flow): (Lane, _) = (row.word("lane")?, read_flow(row)?);
+        let mut alone = db.pool.begin().await?;
+        let is_alone = sqlx::query_scalar(
+            "select pg_try_advisory_xact_lock(hashtextextended($1, 0))
+               from set_config('idle_in_transaction_session_timeout', $2, true)",
+        )
+        .bind(format!("closing up {lane} {} {}", flow.priority, flow.tenant))
+        .bind(WALKED_WITHIN)
+        .fetch_one(&mut *alone)
+        .await?;
+        if is_alone {
+            closed += u64::from(walk(db, lane, &flow, usize::MAX).await?);
+        }
+        alone.rollback().await?;
     }
     Ok(closed)
 }

@@ -32,11 +32,11 @@ pub(super) async fn cancel(db: &Db, id: BuildId) -> Result<Build, Error> {
     told.push(Event::build_cancelled(build.tally));
     let entered = events::append(&mut tx, &db.flows, &mut build, &told).await?;
     let view = builds::view(&mut tx, id).await?;
-    closing::mark(&mut tx, &left).await?;
+    let marked = closing::mark(&mut tx, &left).await?;
     tx.commit().await?;
     db.bell.ring(entered);
     db.bell.recall(id);
-    closing::at_once(db, left).await;
+    marked.close_up(db).await;
     Ok(view)
 }
 
@@ -175,10 +175,10 @@ async fn end_one(db: &Db, id: BuildId, plan: Option<PlanId>) -> Result<bool, Err
         told.push(Event::build_failed(&stop, build.tally));
         events::append(&mut tx, &db.flows, &mut build, &told).await?
     };
-    closing::mark(&mut tx, &left).await?;
+    let marked = closing::mark(&mut tx, &left).await?;
     tx.commit().await?;
     db.bell.ring(entered);
     db.bell.recall(id);
-    closing::at_once(db, left).await;
+    marked.close_up(db).await;
     Ok(true)
 }

@@ -95,11 +95,11 @@ pub(super) async fn end_by_hand(
     let lanes = claiming::parked_lanes(&mut tx, Lane::Tasks).await?;
     rang.claimable.extend(claiming::wake_ups(&lanes));
     let view = tasks::view(&mut tx, id).await?;
-    closing::mark(&mut tx, &rang.left).await?;
+    let marked = closing::mark(&mut tx, &rang.left).await?;
     tx.commit().await?;
     db.bell.ring(rang.claimable);
     db.bell.recall(build.id);
-    closing::at_once(db, rang.left).await;
+    marked.close_up(db).await;
     Ok(view)
 }
 

@@ -116,13 +116,13 @@ async fn settle_all(db: &Db, ended: &[Ended], wait: &str) -> Result<Vec<Result<(
         let lanes = claiming::parked_lanes(&mut tx, Lane::Tasks).await?;
         rang.claimable.extend(claiming::wake_ups(&lanes));
     }
-    closing::mark(&mut tx, &rang.left).await?;
+    let marked = closing::mark(&mut tx, &rang.left).await?;
     tx.commit().await?;
     db.bell.ring(rang.claimable);
     for build in rang.recalled {
         db.bell.recall(build);
     }
-    closing::at_once(db, rang.left).await;
+    marked.close_up_quickly(db).await;
     Ok(batch.answers())
 }
 
