@@ -1,7 +1,7 @@
 //! Closing up flows out of which work has gone that nobody had claimed; see `domain/rank.rs`.
 //!
 //! The verb that takes the work away does it, unless a great deal waits in the flow: then the flow
-//! is marked, and a sweep walks it page by page, so that nobody waits long for a turn at writing.
+//! is marked, and the upkeep walks it page by page, so that nobody waits long for a turn at writing.
 
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
@@ -46,19 +46,22 @@ pub(super) async fn left(tx: &mut Tx, flow: Flow<'_>) -> Result<(), Error> {
         move_forward(tx, flow.lane, &moved).await?;
         return end(tx, &flow, &walk).await;
     }
-    sqlx::query("update flows set gapped = 1 where lane = $1 and tenant = $2 and priority = $3")
-        .bind(flow.lane.as_str())
-        .bind(flow.tenant)
-        .bind(flow.priority)
-        .execute(tx.db())
-        .await?;
+    sqlx::query(
+        "update flows set gapped_at = $4 where lane = $1 and tenant = $2 and priority = $3",
+    )
+    .bind(flow.lane.as_str())
+    .bind(flow.tenant)
+    .bind(flow.priority)
+    .bind(tx.now)
+    .execute(tx.db())
+    .await?;
     Ok(())
 }
 
 /// Closes up to `limit` flows up that were marked; answers with how many.
 pub(super) async fn close_up(store: &Sqlite, limit: u32) -> Result<u64, Error> {
     let gapped = sqlx::query(
-        "select lane, tenant, priority from flows where gapped
+        "select lane, tenant, priority from flows where gapped_at is not null
           order by lane, tenant, priority limit $1",
     )
     .bind(limit)
@@ -210,7 +213,7 @@ async fn move_forward(tx: &mut Tx, lane: Lane, moved: &[(String, f64)]) -> Resul
 async fn end(tx: &mut Tx, flow: &Flow<'_>, walk: &Walk) -> Result<(), Error> {
     sqlx::query(
         "update flows
-            set gapped = last <> $4, last = last + ($5 - $4)
+            set gapped_at = iif(last = $4, null, gapped_at), last = last + ($5 - $4)
           where lane = $1 and tenant = $2 and priority = $3 and $4 <= last",
     )
     .bind(flow.lane.as_str())
