@@ -154,6 +154,8 @@ fn sql_stands_in_the_store_and_the_migrations_only() {
             && path != "tests/it/store.rs"
             // Hands briefs in as others do who share the database.
             && path != "tests/it/sql.rs"
+            // Stands for commits that are half done, and counts deadlocks.
+            && path != "tests/it/closing.rs"
             && path != "tests/it/tidy.rs"
     });
     let bad = lines(elsewhere, |line| words.iter().any(|word| line.contains(word)));

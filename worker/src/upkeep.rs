@@ -1,5 +1,6 @@
 //! What is old goes: results past their time, builds that nobody wants to keep, and what means
-//! nothing any more. In steps, so that whoever works finds room between them.
+//! nothing any more. In steps, so that whoever works finds room between them. And gaps that work
+//! left in a flow when it was taken away are closed up, where whoever took it away did not.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,10 @@ use tokio::time::sleep;
 
 /// How often it is looked for what is old.
 const PERIOD: Duration = Duration::from_secs(60);
+/// How often it is looked for gaps.
+const GAPS_PERIOD: Duration = Duration::from_secs(1);
+/// Flows that are closed up one after the other.
+const GAPS_STEP: u32 = 20;
 /// How often it is told what went.
 const SUMMARY_EVERY: Duration = Duration::from_secs(3600);
 /// Between two steps.
@@ -54,6 +59,27 @@ pub struct Gone {
 /// Looks after the record until the member is stopped. Several may: each finds what the others have
 /// left.
 pub async fn run(config: Config, member: &Member) {
+    tokio::join!(forget(config, member), close_up(member));
+}
+
+/// Where very much waits, one flow takes a minute, and nothing else should wait for it.
+async fn close_up(member: &Member) {
+    loop {
+        let closed = tokio::select! {
+            closed = member.store.close_up(GAPS_STEP) => closed,
+            () = member.stop.cancelled() => return,
+        };
+        if let Err(error) = closed {
+            tracing::warn!(error = %error, "closing up flows was put off");
+        }
+        tokio::select! {
+            () = sleep(GAPS_PERIOD) => {}
+            () = member.stop.cancelled() => return,
+        }
+    }
+}
+
+async fn forget(config: Config, member: &Member) {
     let mut gone = Gone::default();
     let mut told = Instant::now();
     loop {

@@ -22,6 +22,7 @@ pub mod deliveries;
 pub mod endpoints;
 pub mod recovering;
 pub mod scheduling;
+pub mod closing;
 pub mod limiting;
 pub mod pausing;
 pub mod operating;

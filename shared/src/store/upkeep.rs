@@ -98,6 +98,14 @@ pub trait Upkeep {
     async fn forget_idle(&self, _limit: u32) -> Result<u64, Error> {
         Ok(0)
     }
+
+    /// Closes up flows out of which work has gone that nobody had claimed (`domain/rank.rs`), as far
+    /// as that is still to be done: the verbs that take it away do it themselves, unless a great
+    /// deal waits in the flow, or they are killed in between. At most `limit` flows; answers with
+    /// how many.
+    async fn close_up(&self, _limit: u32) -> Result<u64, Error> {
+        Ok(0)
+    }
 }
 
 /// How many tasks one commit of `forget` takes with it, unless a single build has more.

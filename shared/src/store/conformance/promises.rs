@@ -206,6 +206,14 @@ macro_rules! store_conformance {
                 a_failed_verb_rings_no_bell,
                 the_bell_rings_at_every_commit,
                 the_bell_recalls_what_was_ended_under_its_holders;
+            closing:
+                whoever_cancels_waits_no_longer_for_it,
+                work_behind_what_was_cancelled_moves_forward,
+                what_waits_parked_moves_forward_too,
+                a_great_deal_is_moved_forward_by_a_sweep,
+                a_build_that_fails_early_costs_its_tenant_no_turn,
+                tasks_taken_out_by_hand_cost_no_turn,
+                briefs_that_are_cancelled_cost_no_turn;
             limiting:
                 a_limit_of_a_lane_holds_and_frees,
                 a_limit_of_each_tenant_leaves_room_for_others,

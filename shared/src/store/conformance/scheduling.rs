@@ -8,7 +8,12 @@ use super::*;
 use crate::domain::{brief::OnTaskFailure, plan::COST_MAX};
 
 /// A build of a tenant with so many tasks that can run at once, `t0` and on.
-async fn busy<'a>(store: &'a dyn Ageing, tenant: &str, brief: Brief, many: usize) -> Scene<'a> {
+pub(super) async fn busy<'a>(
+    store: &'a dyn Ageing,
+    tenant: &str,
+    brief: Brief,
+    many: usize,
+) -> Scene<'a> {
     costly(store, tenant, brief, &vec![1; many]).await
 }
 
@@ -32,7 +37,7 @@ pub(super) async fn costly<'a>(
     Scene::of(store, store.build(build).await.unwrap()).await
 }
 
-fn brief_of(priority: u8) -> Brief {
+pub(super) fn brief_of(priority: u8) -> Brief {
     Brief { priority, ..Brief::of("a to-do list") }
 }
 
@@ -42,7 +47,7 @@ async fn keys(store: &dyn Ageing, room: u32) -> Vec<String> {
 }
 
 /// How many tasks of each build a claim gets.
-async fn shares(store: &dyn Ageing, room: u32) -> BTreeMap<BuildId, usize> {
+pub(super) async fn shares(store: &dyn Ageing, room: u32) -> BTreeMap<BuildId, usize> {
     let mut shares = BTreeMap::new();
     for claim in store.claim_tasks(&ask(room)).await.unwrap() {
         *shares.entry(claim.build).or_default() += 1;

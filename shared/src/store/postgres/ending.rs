@@ -3,6 +3,7 @@
 use sqlx::{PgConnection, Row};
 
 use super::{
+    closing::Left,
     lock::Locked,
     queueing::Flows,
     rows::{Columns, int},
@@ -26,14 +27,16 @@ pub(super) async fn cancel(db: &Db, id: BuildId) -> Result<Build, Error> {
         return Err(Error::conflict("build_is_final", reason));
     }
     let stop = Stop::new("cancelled", "the build was cancelled");
-    let open = end(&mut tx, &mut build, build::Trigger::Cancelled, &stop).await?;
+    let Ended { open, left } = end(&mut tx, &mut build, build::Trigger::Cancelled, &stop).await?;
     let mut told: Vec<_> = open.iter().map(Event::task_cancelled).collect();
     told.push(Event::build_cancelled(build.tally));
     let entered = events::append(&mut tx, &db.flows, &mut build, &told).await?;
     let view = builds::view(&mut tx, id).await?;
+    let marked = closing::mark(&mut tx, &left).await?;
     tx.commit().await?;
     db.bell.ring(entered);
     db.bell.recall(id);
+    marked.close_up(db).await;
     Ok(view)
 }
 
@@ -55,22 +58,31 @@ async fn reject_locked(
     plan: PlanId,
     stop: &Stop,
 ) -> Result<Vec<Job>, Error> {
+    // The tasks of a plan that was only proposed stand in no lane.
     end(conn, build, build::Trigger::PlanRejected, stop).await?;
     let told = [Event::plan_rejected(plan, &stop.message), Event::build_failed(stop, build.tally)];
     events::append(conn, flows, build, &told).await
 }
 
+/// What a build had open when it was ended.
+struct Ended {
+    /// The tasks, in the order of the plan.
+    open: Vec<TaskRef>,
+    left: Left,
+}
+
 /// Ends a build with all that is open in it: tasks and attempts are cancelled, a proposed plan is
-/// rejected. Answers with the tasks it cancelled, in the order of the plan.
+/// rejected.
 async fn end(
     conn: &mut PgConnection,
     build: &mut Locked,
     trigger: build::Trigger,
     stop: &Stop,
-) -> Result<Vec<TaskRef>, Error> {
+) -> Result<Ended, Error> {
+    let was_queued = build.state == build::State::Queued;
     build.state = build.state.on(trigger)?;
     let id = build.id.to_string();
-    let open = cancel_tasks(conn, &id).await?;
+    let (open, were_ready) = cancel_tasks(conn, &id).await?;
     let cancelled = attempt::State::Running.on(attempt::Trigger::Cancelled)?;
     sqlx::query(
         "update planning_attempts
@@ -96,10 +108,13 @@ async fn end(
         .execute(&mut *conn)
         .await?;
     lock::forget_pauses(conn, std::iter::once(build.id)).await?;
-    Ok(open)
+    let lanes = [(was_queued, Lane::Plans), (were_ready, Lane::Tasks)];
+    let left = lanes.into_iter().filter(|(left, _)| *left).map(|(_, lane)| (lane, build.flow()));
+    Ok(Ended { open, left: left.collect() })
 }
 
-async fn cancel_tasks(conn: &mut PgConnection, build: &str) -> Result<Vec<TaskRef>, Error> {
+/// Answers with the tasks, and whether any was ready.
+async fn cancel_tasks(conn: &mut PgConnection, build: &str) -> Result<(Vec<TaskRef>, bool), Error> {
     let mut rows = sqlx::query(include_str!("sql/cancel_tasks.sql"))
         .bind(build)
         .bind(task::State::Pending.on(task::Trigger::BuildCancelled)?.as_str())
@@ -107,7 +122,13 @@ async fn cancel_tasks(conn: &mut PgConnection, build: &str) -> Result<Vec<TaskRe
         .fetch_all(conn)
         .await?;
     rows.sort_by_key(|row| row.get::<i32, _>("place"));
-    rows.iter().map(|row| Ok(TaskRef { id: row.word("id")?, name: row.try_get("name")? })).collect()
+    let mut were_ready = false;
+    let mut open = Vec::with_capacity(rows.len());
+    for row in &rows {
+        were_ready |= row.try_get::<bool, _>("was_ready")?;
+        open.push(TaskRef { id: row.word("id")?, name: row.try_get("name")? });
+    }
+    Ok((open, were_ready))
 }
 
 pub(super) async fn end_overdue(db: &Db, limit: u32) -> Result<u32, Error> {
@@ -141,19 +162,23 @@ async fn end_one(db: &Db, id: BuildId, plan: Option<PlanId>) -> Result<bool, Err
         .bind(id.to_string()),
     };
     let Some(row) = overdue.fetch_optional(&mut *tx).await? else { return Ok(false) };
+    let mut left = Left::new();
     let entered = if let Some(plan) = plan {
         // The wording is that of the requirements (S2-57).
         let stop = Stop::new("plan_not_approved", "Plan not approved within timeout period");
         reject_locked(&mut tx, &db.flows, &mut build, plan, &stop).await?
     } else {
         let stop = Stop::overdue(row.try_get("by_brief")?);
-        let open = end(&mut tx, &mut build, build::Trigger::DeadlinePassed, &stop).await?;
-        let mut told: Vec<_> = open.iter().map(Event::task_cancelled).collect();
+        let ended = end(&mut tx, &mut build, build::Trigger::DeadlinePassed, &stop).await?;
+        left = ended.left;
+        let mut told: Vec<_> = ended.open.iter().map(Event::task_cancelled).collect();
         told.push(Event::build_failed(&stop, build.tally));
         events::append(&mut tx, &db.flows, &mut build, &told).await?
     };
+    let marked = closing::mark(&mut tx, &left).await?;
     tx.commit().await?;
     db.bell.ring(entered);
     db.bell.recall(id);
+    marked.close_up(db).await;
     Ok(true)
 }

@@ -137,6 +137,9 @@ pub(super) async fn forget_idle(pool: &PgPool, limit: u32) -> Result<u64, Error>
               from flows f
               join lanes l on l.lane = f.lane
              where f.last <= l.virtual_time
+               -- What was on its way into it may stand far back.
+               and f.gapped_at is null
+               and f.look_at is null
              limit $1
                for update of f skip locked
           )",

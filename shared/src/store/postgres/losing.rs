@@ -84,20 +84,22 @@ pub(super) async fn end_by_hand(
     };
     let mut dependents = read(&mut tx, &mut progress, false).await?;
     let settlement = progress.end_by_hand(task.state, how, reason)?;
-    end_tasks(&mut tx, &[id], settlement.task).await?;
+    let mut rang = Rang::default();
+    rang.left_by(end_tasks(&mut tx, &[id], settlement.task).await?, &build);
     sqlx::query("update tasks set failure = $2::json where id = $1")
         .bind(id.to_string())
         .bind(settlement.failure.as_ref().map(document).transpose()?)
         .execute(&mut *tx)
         .await?;
-    let mut rang = Rang::default();
     write_rest(&mut tx, &db.flows, &mut build, &mut dependents, settlement, &mut rang).await?;
     let lanes = claiming::parked_lanes(&mut tx, Lane::Tasks).await?;
     rang.claimable.extend(claiming::wake_ups(&lanes));
     let view = tasks::view(&mut tx, id).await?;
+    let marked = closing::mark(&mut tx, &rang.left).await?;
     tx.commit().await?;
     db.bell.ring(rang.claimable);
     db.bell.recall(build.id);
+    marked.close_up(db).await;
     Ok(view)
 }
 
@@ -140,7 +142,7 @@ pub(super) async fn write_rest(
     settling::move_on(build, &settlement);
     dependents.advance(&settlement);
     end_tasks(conn, &settlement.skipped, task::State::Skipped).await?;
-    end_tasks(conn, &settlement.cancelled, task::State::Cancelled).await?;
+    rang.left_by(end_tasks(conn, &settlement.cancelled, task::State::Cancelled).await?, build);
     let mut logs = [(&mut *build, settlement.events.as_slice())];
     rang.claimable.extend(events::append_each(conn, flows, &mut logs).await?);
     lock::save(conn, std::iter::once(&*build)).await?;
@@ -185,28 +187,35 @@ async fn write_task(
     if written == 0 { Err(Error::Fenced) } else { Ok(()) }
 }
 
-/// Ends tasks that are not final, and with them the attempts that run.
+/// Ends tasks that are not final, and with them the attempts that run. Answers with whether any was
+/// ready.
 pub(super) async fn end_tasks(
     conn: &mut PgConnection,
     ids: &[TaskId],
     state: task::State,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     if ids.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let ids = texts(ids);
     end_attempts(conn, &ids).await?;
-    sqlx::query(
-        "update tasks
-            set state = $2, due_at = null, parked_on = null, holder = null, leased_until = null,
-                begun_at = null, settled_at = clock_timestamp()
-          where id = any($1)",
+    let were_ready = sqlx::query_scalar(
+        "with open as (
+           -- As they are before the update.
+           select id, state from tasks where id = any($1)
+         ), ended as (
+           update tasks
+              set state = $2, due_at = null, parked_on = null, holder = null, leased_until = null,
+                  begun_at = null, settled_at = clock_timestamp()
+            where id = any($1)
+         )
+         select coalesce(bool_or(state = 'ready'), false) from open",
     )
     .bind(&ids)
     .bind(state.as_str())
-    .execute(conn)
+    .fetch_one(conn)
     .await?;
-    Ok(())
+    Ok(were_ready)
 }
 
 /// Cancels the attempts that run at any of these tasks, which are about to end.

@@ -34,6 +34,7 @@ mod fares;
 mod endpoints;
 mod replays;
 mod queueing;
+mod closing;
 mod claiming;
 mod limits;
 mod desk;

@@ -15,7 +15,7 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    fn band(&self) -> u8 {
+    pub fn band(&self) -> u8 {
         // Written from a byte; see `Brief::priority`.
         u8::try_from(self.priority).unwrap_or(u8::MAX)
     }

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, Row, postgres::PgRow};
 
 use super::{
+    closing::Left,
     desk::{Gathered, only},
     leases::Held,
     lock::{Contended, Locked},
@@ -44,6 +45,16 @@ pub(super) struct Rang {
     pub claimable: Vec<Job>,
     /// Builds of which leases were taken away.
     pub recalled: Vec<BuildId>,
+    /// Flows out of which work went unclaimed.
+    pub left: Left,
+}
+
+impl Rang {
+    pub fn left_by(&mut self, any: bool, build: &Locked) {
+        if any {
+            self.left.insert((Lane::Tasks, build.flow()));
+        }
+    }
 }
 
 impl Gathered for Ended {
@@ -105,11 +116,13 @@ async fn settle_all(db: &Db, ended: &[Ended], wait: &str) -> Result<Vec<Result<(
         let lanes = claiming::parked_lanes(&mut tx, Lane::Tasks).await?;
         rang.claimable.extend(claiming::wake_ups(&lanes));
     }
+    let marked = closing::mark(&mut tx, &rang.left).await?;
     tx.commit().await?;
     db.bell.ring(rang.claimable);
     for build in rang.recalled {
         db.bell.recall(build);
     }
+    marked.close_up_quickly(db).await;
     Ok(batch.answers())
 }
 

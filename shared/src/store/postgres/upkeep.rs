@@ -78,4 +78,8 @@ impl Upkeep for Postgres {
     async fn forget_idle(&self, limit: u32) -> Result<u64, Error> {
         again(|| forgetting::forget_idle(&self.db.pool, limit)).await
     }
+
+    async fn close_up(&self, limit: u32) -> Result<u64, Error> {
+        closing::close_up(&self.db, limit).await
+    }
 }

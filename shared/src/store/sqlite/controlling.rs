@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sqlx::sqlite::SqliteRow;
 
 use super::{
-    Tx, builds, events, gates, growing, plans,
+    Tx, builds, closing, events, gates, growing, plans,
     rows::{Columns, to_json},
     settling::{self, Of},
     tasks,
@@ -70,6 +70,9 @@ pub(super) async fn end(tx: &mut Tx, id: TaskId, how: ByHand, reason: &str) -> R
     .bind(settlement.failure.as_ref().map(to_json).transpose()?)
     .execute(tx.db())
     .await?;
+    if task.state == task::State::Ready {
+        closing::left(tx, of.flow()).await?;
+    }
     settling::write_rest(tx, &of, &settlement).await?;
     gates::freed(tx, Job::Task(id)).await?;
     tx.recall(of.build);

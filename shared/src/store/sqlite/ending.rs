@@ -1,6 +1,6 @@
 //! Builds ended from outside: by a person, by a plan nobody wanted, by the clock.
 
-use super::{Tx, builds, events, gates, plans, rows::Columns, tasks};
+use super::{Tx, builds, closing, events, gates, plans, rows::Columns, tasks};
 use crate::{
     domain::{
         attempt,
@@ -9,7 +9,7 @@ use crate::{
         id::{BuildId, PlanId},
         plan, task,
     },
-    job::Job,
+    job::{Job, Lane},
     store::{Build, Error},
 };
 
@@ -114,6 +114,12 @@ async fn end(
     .bind(tx.now)
     .execute(tx.db())
     .await?;
+    if standing.state == State::Queued {
+        closing::left_by(tx, Lane::Plans, id).await?;
+    }
+    if open.iter().any(|(_, state)| *state == task::State::Ready) {
+        closing::left_by(tx, Lane::Tasks, id).await?;
+    }
 
     let mut told = first;
     // The tasks of a rejected plan never began; that it was rejected says it all.

@@ -32,6 +32,7 @@ mod replays;
 mod claiming;
 mod gates;
 mod ranks;
+mod closing;
 mod fleet;
 mod operating;
 mod results;

@@ -8,7 +8,9 @@ use std::collections::HashSet;
 use sqlx::sqlite::SqliteRow;
 
 use super::{
-    Tx, builds, events, files, gates, growing, plans, results,
+    Tx, builds,
+    closing::{self, Flow},
+    events, files, gates, growing, plans, results,
     rows::{Columns, to_json},
     tasks,
 };
@@ -20,7 +22,7 @@ use crate::{
         settle::{Dependent, Open, Progress, Settlement, halts},
         task,
     },
-    job::Job,
+    job::{Job, Lane},
     store::Error,
 };
 
@@ -71,8 +73,12 @@ pub(super) async fn write(
 pub(super) async fn write_rest(tx: &mut Tx, of: &Of, settlement: &Settlement) -> Result<(), Error> {
     advance(tx, settlement, of).await?;
     skip(tx, &settlement.skipped).await?;
+    let were_ready = tasks::any_ready(tx, &settlement.cancelled).await?;
     if tasks::cancel(tx, &settlement.cancelled).await? {
         tx.recall(of.build);
+    }
+    if were_ready {
+        closing::left(tx, of.flow()).await?;
     }
     write_build(tx, of.build, settlement).await?;
     events::append(tx, of.build, &settlement.events).await
@@ -84,6 +90,13 @@ pub(super) struct Of {
     pub build: BuildId,
     pub tenant: String,
     pub priority: u8,
+}
+
+impl Of {
+    /// That of its tasks.
+    pub fn flow(&self) -> Flow<'_> {
+        Flow { lane: Lane::Tasks, tenant: &self.tenant, priority: self.priority }
+    }
 }
 
 pub(super) struct Held {

@@ -263,6 +263,21 @@ pub(super) fn reference(row: &SqliteRow) -> Result<TaskRef, sqlx::Error> {
     Ok(TaskRef { id: row.word("id")?, name: row.text("name")? })
 }
 
+/// Whether any of these stands in the lane and is not claimed.
+pub(super) async fn any_ready(tx: &mut Tx, ids: &[TaskId]) -> Result<bool, Error> {
+    if ids.is_empty() {
+        return Ok(false);
+    }
+    let ready = sqlx::query_scalar(
+        "select exists (select 1 from tasks
+          where id in (select value from json_each($1)) and state = 'ready')",
+    )
+    .bind(to_json(ids)?)
+    .fetch_one(tx.db())
+    .await?;
+    Ok(ready)
+}
+
 /// Cancels tasks, and the attempts that run at them: their holders will find themselves fenced.
 /// Answers with whether there were any.
 pub(super) async fn cancel(tx: &mut Tx, ids: &[TaskId]) -> Result<bool, Error> {

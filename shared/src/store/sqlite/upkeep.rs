@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Promise, Sqlite, builds, forgetting, results, rows::Columns};
+use super::{Promise, Sqlite, builds, closing, forgetting, results, rows::Columns};
 use crate::{
     domain::attempt::{Output, ResultKey},
     store::{Build, Error, Forgotten, Idempotency, OpenBuilds, Pressure, Space, Upkeep},
@@ -88,5 +88,9 @@ impl Upkeep for Sqlite {
         let mut turn = self.writer.turn(Promise::OutlivesProcess).await?;
         let done = forgetting::forget_idle(turn.tx(), limit).await;
         turn.end(done).await
+    }
+
+    async fn close_up(&self, limit: u32) -> Result<u64, Error> {
+        closing::close_up(self, limit).await
     }
 }

@@ -195,6 +195,8 @@ pub enum Plant {
     Half,
     /// A cancel leaves what runs to its holder.
     Cancel,
+    /// A flow is not closed up when work goes out of it unclaimed.
+    Gap,
 }
 
 impl Plant {
@@ -208,6 +210,7 @@ impl Plant {
         ("time", Plant::Time),
         ("half", Plant::Half),
         ("cancel", Plant::Cancel),
+        ("gap", Plant::Gap),
     ];
 
     pub fn of(name: &str) -> Option<Plant> {

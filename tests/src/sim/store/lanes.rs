@@ -1,7 +1,10 @@
 //! Scheduling: where work enters its lane, what a claim takes, and what is let out where it was
 //! parked.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use buildfleet::{
     domain::{
@@ -15,7 +18,7 @@ use buildfleet::{
 
 use super::{
     feed::{Fact, Plant},
-    record::{AttemptRow, Record, Stand, Work, later},
+    record::{AttemptRow, LaneRow, Rank, Record, Stand, Work, later},
 };
 
 impl Record {
@@ -46,6 +49,42 @@ impl Record {
         for job in jobs {
             self.wait(*job, Duration::ZERO);
         }
+    }
+
+    /// Closes up the flows out of which the commit at hand took work that nobody had claimed.
+    pub(super) fn close_up(&mut self) {
+        for (lane, tenant, band) in std::mem::take(&mut self.gapped) {
+            if self.has(Plant::Gap) {
+                continue;
+            }
+            let weight = self.weights.get(&tenant).copied().unwrap_or(rank::WEIGHT);
+            let mut closing = rank::Closing::of(self.lane(lane).virtual_time, weight);
+            for (Rank(at), job) in self.waiting(lane, &tenant, band) {
+                let placed = closing.place(rank::tag(at, band), self.work[&job].cost);
+                let placed = rank::rank(placed, band);
+                if placed < at {
+                    let stand = self.work[&job].stand.clone();
+                    self.put(job, Stand::Away);
+                    self.set_rank(job, placed);
+                    self.put(job, stand);
+                }
+            }
+            if let Some(last) = self.lane_mut(lane).flows.get_mut(&(tenant, band)) {
+                *last = closing.end();
+            }
+        }
+    }
+
+    /// What waits in a flow, wherever it is parked, in order of rank.
+    fn waiting(&self, lane: Lane, tenant: &str, band: u8) -> BTreeSet<(Rank, Job)> {
+        let LaneRow { claimable, timed, parked, .. } = self.lane(lane);
+        let all = claimable.iter().chain(parked.values().flatten()).map(|(_, job)| job);
+        let own = all.chain(timed.iter().map(|(_, job)| job)).filter_map(|job| {
+            let work = &self.work[job];
+            let is_own = work.tenant == tenant && work.band == band;
+            is_own.then(|| (Rank(work.rank.unwrap_or_default()), *job))
+        });
+        own.collect()
     }
 
     /// Lets work wait in its lane once more, at its old rank, for `after`.

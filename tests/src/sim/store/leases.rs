@@ -148,6 +148,8 @@ impl Record {
             let fence = Fence { job, attempt: work.attempt };
             let cancelled = attempt::State::Running.on(attempt::Trigger::Cancelled)?;
             self.end_attempt(fence, cancelled, None);
+        } else if matches!(work.stand, Stand::Ready { .. }) {
+            self.gapped.insert((job.lane(), work.tenant.clone(), work.band));
         }
         self.put(job, Stand::Away);
         Ok(())

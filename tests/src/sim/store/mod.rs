@@ -121,6 +121,7 @@ impl Model {
             let mut record = self.record();
             record.now = self.now();
             let done = change(&mut record);
+            record.close_up();
             record.end_commit(verb, fence, done.is_err());
             let claimable = std::mem::take(&mut record.claimable);
             (done, claimable, std::mem::take(&mut record.recalled))

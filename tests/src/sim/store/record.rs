@@ -193,6 +193,8 @@ pub struct Record {
     pub(super) facts: Vec<Fact>,
     pub(super) claimable: Vec<Job>,
     pub(super) recalled: Vec<BuildId>,
+    /// Flows out of which work went that nobody had claimed.
+    pub(super) gapped: BTreeSet<(Lane, String, u8)>,
 
     pub(super) builds: BTreeMap<BuildId, BuildRow>,
     pub(super) plans: BTreeMap<PlanId, PlanRow>,
@@ -221,6 +223,7 @@ impl Record {
             facts: Vec::new(),
             claimable: Vec::new(),
             recalled: Vec::new(),
+            gapped: BTreeSet::new(),
             builds: BTreeMap::new(),
             plans: BTreeMap::new(),
             tasks: BTreeMap::new(),

@@ -1,6 +1,6 @@
--- All open tasks of the build $1, and the attempts that run at them.
+-- All open tasks of the build $1, and the attempts that run at them. Answers with what they were.
 with open as (
-  select id
+  select id, state
     from tasks
    where plan_id in (select id from plans where build_id = $1) and settled_at is null
 ), ended as (
@@ -21,4 +21,4 @@ update tasks t
        settled_at = clock_timestamp()
   from open
  where t.id = open.id
-returning t.id, t.name, t.place
+returning t.id, t.name, t.place, open.state = 'ready' as was_ready
