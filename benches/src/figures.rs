@@ -8,20 +8,25 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     PerSecond,
+    Seconds,
     Millis,
     Micros,
     MiB,
     Times,
+    /// Of which fewer are better.
+    Count,
 }
 
 impl Unit {
     const fn word(self) -> &'static str {
         match self {
             Unit::PerSecond => "1/s",
+            Unit::Seconds => "s",
             Unit::Millis => "ms",
             Unit::Micros => "µs",
             Unit::MiB => "MiB",
             Unit::Times => "times",
+            Unit::Count => "1",
         }
     }
 
@@ -29,7 +34,9 @@ impl Unit {
     fn ratio(self, ours: f64, theirs: f64) -> f64 {
         match self {
             Unit::PerSecond => ours / theirs,
-            Unit::Millis | Unit::Micros | Unit::MiB | Unit::Times => theirs / ours,
+            Unit::Seconds | Unit::Millis | Unit::Micros | Unit::MiB | Unit::Times | Unit::Count => {
+                theirs / ours
+            }
         }
     }
 }

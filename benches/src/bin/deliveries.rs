@@ -92,7 +92,7 @@ async fn open(postgres: &Postgres) -> anyhow::Result<(Arc<dyn Store>, EndpointId
 /// Puts deliveries of tests into the record, as the API does.
 async fn load(store: &Arc<dyn Store>, endpoint: EndpointId, count: u32) -> anyhow::Result<()> {
     stream::iter(0..count)
-        .map(|_| store.test_endpoint(endpoint))
+        .map(|_| store.test_endpoint("default", endpoint))
         .buffer_unordered(PRODUCERS)
         .try_for_each(async |_| Ok(()))
         .await?;

@@ -197,7 +197,7 @@ pub async fn a_disabled_endpoint_is_told_nothing_until_it_is_enabled(store: &dyn
     began(store, 1).await;
 
     assert!(claim(store, 9).await.is_empty());
-    assert_eq!(code_of(store.test_endpoint(id).await), "endpoint_disabled");
+    assert_eq!(code_of(store.test_endpoint(TENANT, id).await), "endpoint_disabled");
     heard(store).await;
     let enabled = store.enable_endpoint(id).await.unwrap();
     assert_eq!((enabled.state, enabled.reason), (endpoint::State::Enabled, None));
@@ -210,7 +210,7 @@ pub async fn a_test_is_sent_to_whoever_it_is_for(store: &dyn Ageing) {
     let only = Settings { events: Filter::of(&["build_failed"]), ..settings() };
     let id = kept(store, TENANT, only).await.id;
 
-    let sent = store.test_endpoint(id).await.unwrap();
+    let sent = store.test_endpoint(TENANT, id).await.unwrap();
 
     assert_eq!((sent.kind, sent.state), (Kind::EndpointTest, State::Pending));
     assert_eq!(heard(store).await, [Job::Delivery(sent.id)]);
@@ -225,7 +225,7 @@ pub async fn an_unordered_endpoint_is_told_everything_at_once(store: &dyn Ageing
     let scene = executing(store, "fetch").await;
     let id = kept(store, TENANT, settings()).await.id;
     scene.succeed("fetch").await;
-    store.test_endpoint(id).await.unwrap();
+    store.test_endpoint(TENANT, id).await.unwrap();
 
     // As many as go to an endpoint that nobody knows yet.
     let first = claim(store, 100).await;
@@ -303,7 +303,7 @@ pub async fn a_busy_endpoint_leaves_room_for_the_others(store: &dyn Ageing) {
     }
     assert_eq!(scenes.len(), 40);
     let idle = kept(store, TENANT, settings()).await.id;
-    store.test_endpoint(idle).await.unwrap();
+    store.test_endpoint(TENANT, idle).await.unwrap();
 
     let claims = claim(store, 10).await;
 

@@ -32,6 +32,7 @@ mod choosing;
 mod answering;
 mod fares;
 mod endpoints;
+mod probes;
 mod replays;
 mod queueing;
 mod claiming;
@@ -53,7 +54,7 @@ use sqlx::PgPool;
 
 use self::{
     adopting::Adopted, answering::Answered, choosing::Looked, claiming::Claimed, desk::Desk,
-    queueing::Flows, settling::Ended,
+    probes::Probe, queueing::Flows, settling::Ended,
 };
 use super::*;
 
@@ -65,6 +66,7 @@ pub struct Postgres {
     plans: Desk<Adopted>,
     settlements: Desk<Ended>,
     answers: Desk<Answered>,
+    probes: Desk<Probe>,
     looked: Looked,
 }
 
@@ -86,6 +88,7 @@ impl Postgres {
             plans: Desk::open(db.clone()),
             settlements: Desk::open(db.clone()),
             answers: Desk::open(db.clone()),
+            probes: Desk::open(db.clone()),
             looked: Looked::default(),
             db,
         })
