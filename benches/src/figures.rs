@@ -8,7 +8,6 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     PerSecond,
-    Seconds,
     Millis,
     Micros,
     MiB,
@@ -21,7 +20,6 @@ impl Unit {
     const fn word(self) -> &'static str {
         match self {
             Unit::PerSecond => "1/s",
-            Unit::Seconds => "s",
             Unit::Millis => "ms",
             Unit::Micros => "µs",
             Unit::MiB => "MiB",
@@ -34,9 +32,7 @@ impl Unit {
     fn ratio(self, ours: f64, theirs: f64) -> f64 {
         match self {
             Unit::PerSecond => ours / theirs,
-            Unit::Seconds | Unit::Millis | Unit::Micros | Unit::MiB | Unit::Times | Unit::Count => {
-                theirs / ours
-            }
+            Unit::Millis | Unit::Micros | Unit::MiB | Unit::Times | Unit::Count => theirs / ours,
         }
     }
 }

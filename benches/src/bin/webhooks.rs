@@ -153,7 +153,7 @@ impl<'a> Fleet<'a> {
         {
             if let (Some(from), Some(to)) = (from, to) {
                 let name = format!("messages taken in: CPU of {who} per 1,000");
-                table.add(&name, Unit::Seconds, 0, (to - from) * per_1000);
+                table.add(&name, Unit::Millis, 0, (to - from) * 1000.0 * per_1000);
             }
         }
         Ok(())
@@ -215,7 +215,8 @@ impl<'a> Fleet<'a> {
         let per_1000 = 1000.0 / count as f64;
         for (who, from, to) in costs {
             if let (Some(from), Some(to)) = (from, to) {
-                add(&format!("CPU of {who} per 1,000"), Unit::Seconds, (to - from) * per_1000);
+                let name = format!("CPU of {who} per 1,000");
+                add(&name, Unit::Millis, (to - from) * 1000.0 * per_1000);
             }
         }
         let opened = (seen.connections - before.connections - asked) as f64;
