@@ -54,7 +54,7 @@ async fn main() -> anyhow::Result<()> {
             let begun = Instant::now();
             load(&store, endpoint, args.count).await?;
             let loaded = f64::from(args.count) / begun.elapsed().as_secs_f64();
-            table.add("taken in, one by one", Unit::PerSecond, 0, loaded);
+            table.add("taken in", Unit::PerSecond, 0, loaded);
             let begun = Instant::now();
             drain(&store, args.count, slots).await?;
             let drained = f64::from(args.count) / begun.elapsed().as_secs_f64();

@@ -1,5 +1,7 @@
 //! Endpoints of tenants: whom they hear of, how they are treated, and what is told about them.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::join_all;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -219,6 +221,59 @@ pub async fn a_test_is_sent_to_whoever_it_is_for(store: &dyn Ageing) {
     assert_eq!(claim.event.data["endpointId"], id.to_string());
     settle(store, &claim, &delivered()).await;
     assert_eq!(store.delivery(sent.id).await.unwrap().state, State::Delivered);
+}
+
+pub async fn tests_that_are_asked_for_at_once_are_each_their_own(store: &dyn Ageing) {
+    let ours = kept(store, TENANT, settings()).await.id;
+    let theirs = kept(store, "theirs", settings()).await.id;
+    let disabled = kept(store, TENANT, settings()).await.id;
+    store.disable_endpoint(disabled, "it is being moved").await.unwrap();
+    let unknown = draw::id();
+
+    let asked = (0..20).flat_map(|_| [ours, theirs, disabled, unknown]);
+    let answers = join_all(asked.map(|id| store.test_endpoint(TENANT, id))).await;
+
+    let (mut sent, mut events) = (BTreeSet::new(), BTreeSet::new());
+    for (nth, answer) in answers.into_iter().enumerate() {
+        match (nth % 4, answer) {
+            (0, Ok(delivery)) => {
+                assert_eq!((delivery.endpoint, delivery.state), (ours, State::Pending));
+                sent.insert(delivery.id);
+                events.insert(delivery.event);
+            }
+            (1 | 3, Err(error)) => assert!(matches!(error, Error::NotFound { .. }), "{error}"),
+            (2, refused) => assert_eq!(code_of(refused), "endpoint_disabled"),
+            (_, answer) => panic!("{answer:?}"),
+        }
+    }
+    assert_eq!((sent.len(), events.len()), (20, 20));
+    assert_eq!(drain(store).await, 20);
+    for id in sent {
+        assert_eq!(store.delivery(id).await.unwrap().state, State::Delivered);
+    }
+}
+
+pub async fn an_endpoint_that_is_alone_has_what_is_claimed_ahead(store: &dyn Ageing) {
+    let id = kept(store, TENANT, settings()).await.id;
+    began(store, 60).await;
+    let mut drained = 0;
+    while drained < 20 {
+        let claims = claim(store, 100).await;
+        drained += claims.len();
+        settle_all(store, &claims, &delivered()).await;
+    }
+
+    // Of somebody with two slots who asks for ten more than that, and then once more.
+    let ahead = Ask { slots: 2, ..ask(12) };
+    let claims = store.claim_deliveries(&ahead).await.unwrap();
+    assert_eq!(claims.len(), 12);
+    assert_eq!(store.claim_deliveries(&Ask { room: 3, ..ahead }).await.unwrap().len(), 3);
+
+    // One that holds others up has no such thing.
+    let slow = SendResult { took_ms: 2_000, ..delivered() };
+    settle_all(store, &claims, &slow).await;
+    assert!(store.endpoint(id).await.unwrap().health.slow);
+    assert!(store.claim_deliveries(&ahead).await.unwrap().is_empty());
 }
 
 pub async fn an_unordered_endpoint_is_told_everything_at_once(store: &dyn Ageing) {
