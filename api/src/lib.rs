@@ -20,10 +20,13 @@ pub mod routes;
 pub mod flowing;
 pub mod serve;
 
-use std::{sync::Arc, time::Instant};
+use std::{process::ExitCode, sync::Arc, time::Instant};
 
-use buildfleet::{health::Health, member::Member, queue::Queue, store::Store, vault::Vault};
+use buildfleet::{
+    health::Health, member::Member, program, queue::Queue, store::Store, vault::Vault,
+};
 use secrecy::SecretString;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -100,4 +103,23 @@ impl std::ops::Deref for Api {
     fn deref(&self) -> &Parts {
         &self.0
     }
+}
+
+/// The program `api`, as its surroundings set it up.
+pub async fn program() -> ExitCode {
+    use config::Config;
+
+    program::run(
+        "buildfleet-api",
+        |reader| (Config::listen(reader), Config::read(reader)),
+        async |member, (address, config)| {
+            let refused = |source| program::Error::Listen { address, source };
+            let listener = TcpListener::bind(address).await.map_err(refused)?;
+            tracing::info!(address = %listener.local_addr().map_err(refused)?, "it listens");
+            config.vault.tell();
+            let api = Api::new(&member, config.settings(config.keys.clone()));
+            serve(listener, router(api), member.stop.clone()).await.map_err(refused)
+        },
+    )
+    .await
 }

@@ -12,6 +12,8 @@ pub enum Unit {
     Micros,
     MiB,
     Times,
+    /// Of which fewer are better.
+    Count,
 }
 
 impl Unit {
@@ -22,6 +24,7 @@ impl Unit {
             Unit::Micros => "µs",
             Unit::MiB => "MiB",
             Unit::Times => "times",
+            Unit::Count => "1",
         }
     }
 
@@ -29,7 +32,7 @@ impl Unit {
     fn ratio(self, ours: f64, theirs: f64) -> f64 {
         match self {
             Unit::PerSecond => ours / theirs,
-            Unit::Millis | Unit::Micros | Unit::MiB | Unit::Times => theirs / ours,
+            Unit::Millis | Unit::Micros | Unit::MiB | Unit::Times | Unit::Count => theirs / ours,
         }
     }
 }

@@ -35,7 +35,10 @@ use worker::{
     task::runner::Runner,
 };
 
-use crate::servers::{self, Postgres, Redis};
+use crate::{
+    process,
+    servers::{self, Postgres, Redis},
+};
 
 /// Longer than any piece of work here takes by far.
 const LEASE: Duration = Duration::from_secs(120);
@@ -177,7 +180,8 @@ impl Fleet {
         for build in added.builds.iter().rev() {
             self.ends(*build).await?;
         }
-        let memory = workers.iter().filter_map(|worker| memory(worker.id()?)).reduce(f64::max);
+        let memory =
+            workers.iter().filter_map(|worker| process::memory(worker.id()?)).reduce(f64::max);
         drop(workers);
         Ok(Worked { seconds: self.took(added).await?, memory })
     }
@@ -221,12 +225,4 @@ impl Fleet {
         ensure!(count == added.tasks, "{count} tasks were found, {} were added", added.tasks);
         Ok((last - first) as f64 / 1000.0)
     }
-}
-
-/// The most that a process has had in memory, in MiB, as Linux tells it.
-fn memory(process: u32) -> Option<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib / 1024.0)
 }

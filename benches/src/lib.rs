@@ -2,7 +2,7 @@
 //!
 //! `briefs`: twenty varied briefs, each built, installed and tested. `latency`: how long one brief
 //! takes, and how much of that is the engine's own. `queue` and `engine`: how fast they are, beside
-//! others.
+//! others. `webhooks`: messages in through HTTP and out to a receiver.
 
 #[cfg(feature = "apalis-redis")]
 pub mod apalis;
@@ -10,7 +10,10 @@ pub mod figures;
 pub mod fleet;
 pub mod graph;
 pub mod hop;
+pub mod http;
+pub mod nginx;
 pub mod peers;
+pub mod process;
 pub mod servers;
 
 use std::{

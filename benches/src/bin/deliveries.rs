@@ -54,7 +54,7 @@ async fn main() -> anyhow::Result<()> {
             let begun = Instant::now();
             load(&store, endpoint, args.count).await?;
             let loaded = f64::from(args.count) / begun.elapsed().as_secs_f64();
-            table.add("taken in, one by one", Unit::PerSecond, 0, loaded);
+            table.add("taken in", Unit::PerSecond, 0, loaded);
             let begun = Instant::now();
             drain(&store, args.count, slots).await?;
             let drained = f64::from(args.count) / begun.elapsed().as_secs_f64();
@@ -92,7 +92,7 @@ async fn open(postgres: &Postgres) -> anyhow::Result<(Arc<dyn Store>, EndpointId
 /// Puts deliveries of tests into the record, as the API does.
 async fn load(store: &Arc<dyn Store>, endpoint: EndpointId, count: u32) -> anyhow::Result<()> {
     stream::iter(0..count)
-        .map(|_| store.test_endpoint(endpoint))
+        .map(|_| store.test_endpoint("default", endpoint))
         .buffer_unordered(PRODUCERS)
         .try_for_each(async |_| Ok(()))
         .await?;

@@ -168,8 +168,8 @@ pub trait Webhooks: Send + Sync {
     }
 
     /// Sends it an `endpoint_test`, whatever it wants to hear. One that is disabled: `Conflict`
-    /// with code `endpoint_disabled`.
-    async fn test_endpoint(&self, id: EndpointId) -> Result<Delivery, Error> {
+    /// with code `endpoint_disabled`; one of another tenant: `NotFound`.
+    async fn test_endpoint(&self, _tenant: &str, id: EndpointId) -> Result<Delivery, Error> {
         Err(Error::not_found(id))
     }
 

@@ -109,6 +109,12 @@ impl Postgres {
         assert!(status.success(), "Postgres did not start again: {status}");
     }
 
+    /// The process that all others of the server come from.
+    pub fn process(&self) -> Option<u32> {
+        let said = fs::read_to_string(self.folder.join("data/postmaster.pid")).ok()?;
+        said.lines().next()?.trim().parse().ok()
+    }
+
     /// Makes an empty database; answers with its URL.
     pub fn fresh_database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));

@@ -42,7 +42,8 @@ pub enum Room {
 
 impl Standing {
     /// `slots` are those of whoever asks, of which `own` are at this endpoint already. `is_alone`:
-    /// no other endpoint has anything to do.
+    /// no other endpoint has anything to do, and it is for whoever asks to say how much is claimed
+    /// ahead of the slots.
     pub fn room(&self, slots: u32, own: u32, is_alone: bool) -> Room {
         if self.state != State::Enabled {
             return Room::None;
@@ -89,14 +90,13 @@ impl Standing {
     }
 }
 
-/// The most of its slots that one holder gives to one endpoint.
+/// The most that one holder has of one endpoint: a part of its slots, unless nobody else needs any.
 fn share(slots: u32, slow: bool, is_alone: bool) -> u32 {
-    let most = match (slow, is_alone) {
-        (true, _) => (slots / 8).max(2),
-        (false, true) => slots,
-        (false, false) => slots / 2,
-    };
-    most.min(slots).max(1)
+    match (slow, is_alone) {
+        (true, _) => (slots / 8).max(2).min(slots).max(1),
+        (false, true) => u32::MAX,
+        (false, false) => (slots / 2).max(1),
+    }
 }
 
 fn whole(number: f64) -> u32 {
@@ -123,10 +123,10 @@ mod tests {
     #[test]
     fn an_endpoint_has_at_most_half_the_slots_unless_it_is_alone() {
         assert_eq!(standing().room(10, 0, false), Room::Of(5));
-        assert_eq!(standing().room(10, 0, true), Room::Of(10));
+        assert_eq!(standing().room(10, 30, true), Room::Of(1024));
         assert_eq!(standing().room(10, 4, false), Room::Of(1));
         assert_eq!(standing().room(1, 0, false), Room::Of(1));
-        assert_eq!(Standing { in_flight: 1020, ..standing() }.room(10, 0, true), Room::Of(4));
+        assert_eq!(Standing { in_flight: 1020, ..standing() }.room(10, 1020, true), Room::Of(4));
         let slow = Health { slow: true, ..standing().health };
         assert_eq!(Standing { health: slow, ..standing() }.room(10, 0, true), Room::Of(2));
     }

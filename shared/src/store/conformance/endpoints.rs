@@ -1,5 +1,7 @@
 //! Endpoints of tenants: whom they hear of, how they are treated, and what is told about them.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::join_all;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -197,7 +199,7 @@ pub async fn a_disabled_endpoint_is_told_nothing_until_it_is_enabled(store: &dyn
     began(store, 1).await;
 
     assert!(claim(store, 9).await.is_empty());
-    assert_eq!(code_of(store.test_endpoint(id).await), "endpoint_disabled");
+    assert_eq!(code_of(store.test_endpoint(TENANT, id).await), "endpoint_disabled");
     heard(store).await;
     let enabled = store.enable_endpoint(id).await.unwrap();
     assert_eq!((enabled.state, enabled.reason), (endpoint::State::Enabled, None));
@@ -210,7 +212,7 @@ pub async fn a_test_is_sent_to_whoever_it_is_for(store: &dyn Ageing) {
     let only = Settings { events: Filter::of(&["build_failed"]), ..settings() };
     let id = kept(store, TENANT, only).await.id;
 
-    let sent = store.test_endpoint(id).await.unwrap();
+    let sent = store.test_endpoint(TENANT, id).await.unwrap();
 
     assert_eq!((sent.kind, sent.state), (Kind::EndpointTest, State::Pending));
     assert_eq!(heard(store).await, [Job::Delivery(sent.id)]);
@@ -221,11 +223,64 @@ pub async fn a_test_is_sent_to_whoever_it_is_for(store: &dyn Ageing) {
     assert_eq!(store.delivery(sent.id).await.unwrap().state, State::Delivered);
 }
 
+pub async fn tests_that_are_asked_for_at_once_are_each_their_own(store: &dyn Ageing) {
+    let ours = kept(store, TENANT, settings()).await.id;
+    let theirs = kept(store, "theirs", settings()).await.id;
+    let disabled = kept(store, TENANT, settings()).await.id;
+    store.disable_endpoint(disabled, "it is being moved").await.unwrap();
+    let unknown = draw::id();
+
+    let asked = (0..20).flat_map(|_| [ours, theirs, disabled, unknown]);
+    let answers = join_all(asked.map(|id| store.test_endpoint(TENANT, id))).await;
+
+    let (mut sent, mut events) = (BTreeSet::new(), BTreeSet::new());
+    for (nth, answer) in answers.into_iter().enumerate() {
+        match (nth % 4, answer) {
+            (0, Ok(delivery)) => {
+                assert_eq!((delivery.endpoint, delivery.state), (ours, State::Pending));
+                sent.insert(delivery.id);
+                events.insert(delivery.event);
+            }
+            (1 | 3, Err(error)) => assert!(matches!(error, Error::NotFound { .. }), "{error}"),
+            (2, refused) => assert_eq!(code_of(refused), "endpoint_disabled"),
+            (_, answer) => panic!("{answer:?}"),
+        }
+    }
+    assert_eq!((sent.len(), events.len()), (20, 20));
+    assert_eq!(drain(store).await, 20);
+    for id in sent {
+        assert_eq!(store.delivery(id).await.unwrap().state, State::Delivered);
+    }
+}
+
+pub async fn an_endpoint_that_is_alone_has_what_is_claimed_ahead(store: &dyn Ageing) {
+    let id = kept(store, TENANT, settings()).await.id;
+    began(store, 60).await;
+    let mut drained = 0;
+    while drained < 20 {
+        let claims = claim(store, 100).await;
+        drained += claims.len();
+        settle_all(store, &claims, &delivered()).await;
+    }
+
+    // Of somebody with two slots who asks for ten more than that, and then once more.
+    let ahead = Ask { slots: 2, ..ask(12) };
+    let claims = store.claim_deliveries(&ahead).await.unwrap();
+    assert_eq!(claims.len(), 12);
+    assert_eq!(store.claim_deliveries(&Ask { room: 3, ..ahead }).await.unwrap().len(), 3);
+
+    // One that holds others up has no such thing.
+    let slow = SendResult { took_ms: 2_000, ..delivered() };
+    settle_all(store, &claims, &slow).await;
+    assert!(store.endpoint(id).await.unwrap().health.slow);
+    assert!(store.claim_deliveries(&ahead).await.unwrap().is_empty());
+}
+
 pub async fn an_unordered_endpoint_is_told_everything_at_once(store: &dyn Ageing) {
     let scene = executing(store, "fetch").await;
     let id = kept(store, TENANT, settings()).await.id;
     scene.succeed("fetch").await;
-    store.test_endpoint(id).await.unwrap();
+    store.test_endpoint(TENANT, id).await.unwrap();
 
     // As many as go to an endpoint that nobody knows yet.
     let first = claim(store, 100).await;
@@ -303,7 +358,7 @@ pub async fn a_busy_endpoint_leaves_room_for_the_others(store: &dyn Ageing) {
     }
     assert_eq!(scenes.len(), 40);
     let idle = kept(store, TENANT, settings()).await.id;
-    store.test_endpoint(idle).await.unwrap();
+    store.test_endpoint(TENANT, idle).await.unwrap();
 
     let claims = claim(store, 10).await;
 

@@ -34,6 +34,8 @@ macro_rules! store_conformance {
                 secrets_can_be_kept_in_another_form,
                 a_disabled_endpoint_is_told_nothing_until_it_is_enabled,
                 a_test_is_sent_to_whoever_it_is_for,
+                tests_that_are_asked_for_at_once_are_each_their_own,
+                an_endpoint_that_is_alone_has_what_is_claimed_ahead,
                 an_unordered_endpoint_is_told_everything_at_once,
                 an_ordered_endpoint_hears_builds_beside_each_other,
                 an_endpoint_has_no_more_on_its_way_than_it_takes,

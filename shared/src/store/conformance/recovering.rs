@@ -118,12 +118,12 @@ pub async fn a_recovery_sends_what_was_never_heard_of_too(store: &dyn Ageing) {
 
 pub async fn what_was_told_about_endpoints_is_forgotten_in_time(store: &dyn Ageing) {
     let id = kept(store, TENANT, settings()).await.id;
-    let old = store.test_endpoint(id).await.unwrap().id;
+    let old = store.test_endpoint(TENANT, id).await.unwrap().id;
     assert_eq!(drain(store).await, 1);
     store.age(HOUR).await;
-    let young = store.test_endpoint(id).await.unwrap().id;
+    let young = store.test_endpoint(TENANT, id).await.unwrap().id;
     assert_eq!(drain(store).await, 1);
-    let open = store.test_endpoint(id).await.unwrap().id;
+    let open = store.test_endpoint(TENANT, id).await.unwrap().id;
 
     store.forget(HOUR, 10).await.unwrap();
 

@@ -217,6 +217,7 @@ impl Flying {
 async fn ground(conn: &mut PgConnection, holder: HolderId) -> Result<Ground, Error> {
     let row = sqlx::query(include_str!("sql/delivery_rules.sql"))
         .bind(holder.to_string())
+        .bind(i64::MAX)
         .fetch_one(conn)
         .await?;
     Ok(Ground {

@@ -4,13 +4,13 @@
 //! that is not final. The others are parked until their turn; whoever makes it final lets the next
 //! one in. They are claimed in `choosing.rs` and settled in `answering.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 
 use super::{
     queueing::{Flow, Flows},
-    rows::{Columns, page},
+    rows::{Columns, page, texts},
     *,
 };
 use crate::domain::{
@@ -127,6 +127,18 @@ pub(super) async fn view(conn: &mut PgConnection, id: DeliveryId) -> Result<Deli
         .await?
         .ok_or_else(|| Error::not_found(id))?;
     read(&row)
+}
+
+/// Several of them.
+pub(super) async fn views(
+    conn: &mut PgConnection,
+    ids: impl Iterator<Item = &DeliveryId>,
+) -> Result<HashMap<DeliveryId, Delivery>, Error> {
+    let rows = sqlx::query(AssertSqlSafe(format!("{VIEW} where d.id = any($1)")))
+        .bind(texts(ids))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| Ok((row.word("id")?, read(row)?))).collect()
 }
 
 pub(super) async fn list(

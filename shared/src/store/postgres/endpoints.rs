@@ -4,13 +4,13 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 
 use super::{
-    fares::{Kept, NOTICE_PRIORITY},
+    probes::Probe,
     rows::{Columns, document, int, page},
     *,
 };
 use crate::domain::{
     delivery,
-    endpoint::{OLD_SECRETS_MAX, Settings, State, log_of},
+    endpoint::{OLD_SECRETS_MAX, Settings, State},
     id::{EndpointId, ReplayId},
 };
 
@@ -61,8 +61,8 @@ impl Webhooks for Postgres {
         again(|| disable(&self.db.pool, id, reason)).await
     }
 
-    async fn test_endpoint(&self, id: EndpointId) -> Result<Delivery, Error> {
-        again(|| test(&self.db, id)).await.map(|done| self.rings(done))
+    async fn test_endpoint(&self, tenant: &str, id: EndpointId) -> Result<Delivery, Error> {
+        self.probes.write(Probe { tenant: tenant.to_owned(), endpoint: id }).await
     }
 
     async fn kept_secrets(
@@ -399,25 +399,6 @@ async fn disable(pool: &PgPool, id: EndpointId, reason: &str) -> Result<Endpoint
     let disabled = view(&mut tx, id).await?;
     tx.commit().await?;
     Ok(disabled)
-}
-
-async fn test(db: &Db, id: EndpointId) -> Result<(Delivery, Vec<Job>), Error> {
-    let mut tx = db.pool.begin().await?;
-    let endpoint = view(&mut tx, id).await?;
-    if endpoint.state != State::Enabled {
-        return Err(Error::conflict("endpoint_disabled", "the endpoint is disabled"));
-    }
-    let event = Event::endpoint_test(id);
-    let mut kept = Kept::default();
-    let seq = kept.add(&mut tx, id, &event).await?;
-    kept.write(&mut tx).await?;
-    let to = events::To { endpoint: id, tenant: endpoint.tenant, ordered: false };
-    let mut made = events::Made::default();
-    let delivery = made.add_one(&to, log_of(id), seq, event.kind, NOTICE_PRIORITY);
-    let entered = made.write(&mut tx, &db.flows).await?;
-    let view = deliveries::view(&mut tx, delivery).await?;
-    tx.commit().await?;
-    Ok((view, entered))
 }
 
 /// An instant within an array.

@@ -224,7 +224,11 @@ pub(super) async fn tell(
             }
             let seq = match seq {
                 Some(seq) => seq,
-                None => *seq.insert(kept.add(conn, *about, event).await?),
+                None => {
+                    let number = numbers(conn, 1).await?.into_iter().next().unwrap_or_default();
+                    kept.add(*about, number, event)?;
+                    *seq.insert(number)
+                }
             };
             let to = events::To {
                 endpoint: row.word("id")?,
@@ -236,6 +240,15 @@ pub(super) async fn tell(
     }
     kept.write(conn).await?;
     made.write(conn, flows).await
+}
+
+/// Numbers that events about endpoints have in their logs, in order. There may be gaps.
+pub(super) async fn numbers(conn: &mut PgConnection, count: usize) -> Result<Vec<i64>, Error> {
+    let sql = "select nextval('endpoint_events') as number
+         from generate_series(1, $1)
+        order by number";
+    let count = i32::try_from(count).unwrap_or(i32::MAX);
+    Ok(sqlx::query_scalar(sql).bind(count).fetch_all(conn).await?)
 }
 
 /// That of builds that say nothing of it.
@@ -252,21 +265,14 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Answers with the number it has in its log. There may be gaps.
-    pub async fn add(
-        &mut self,
-        conn: &mut PgConnection,
-        about: EndpointId,
-        event: &Event,
-    ) -> Result<i64, Error> {
-        let seq: i64 =
-            sqlx::query_scalar("select nextval('endpoint_events')").fetch_one(conn).await?;
+    /// With one of the numbers that are given by `numbers`.
+    pub fn add(&mut self, about: EndpointId, seq: i64, event: &Event) -> Result<(), Error> {
         self.logs.push(log_of(about).to_string());
         self.seqs.push(seq);
         self.ids.push(draw::id::<EventId>().to_string());
         self.kinds.push(event.kind.as_str());
         self.data.push(document(&event.data)?);
-        Ok(seq)
+        Ok(())
     }
 
     pub async fn write(self, conn: &mut PgConnection) -> Result<(), Error> {

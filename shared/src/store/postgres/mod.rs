@@ -32,6 +32,7 @@ mod choosing;
 mod answering;
 mod fares;
 mod endpoints;
+mod probes;
 mod replays;
 mod queueing;
 mod closing;
@@ -54,7 +55,7 @@ use sqlx::PgPool;
 
 use self::{
     adopting::Adopted, answering::Answered, choosing::Looked, claiming::Claimed, desk::Desk,
-    queueing::Flows, settling::Ended,
+    probes::Probe, queueing::Flows, settling::Ended,
 };
 use super::*;
 
@@ -66,6 +67,7 @@ pub struct Postgres {
     plans: Desk<Adopted>,
     settlements: Desk<Ended>,
     answers: Desk<Answered>,
+    probes: Desk<Probe>,
     looked: Looked,
 }
 
@@ -87,6 +89,7 @@ impl Postgres {
             plans: Desk::open(db.clone()),
             settlements: Desk::open(db.clone()),
             answers: Desk::open(db.clone()),
+            probes: Desk::open(db.clone()),
             looked: Looked::default(),
             db,
         })

@@ -81,9 +81,9 @@ impl Webhooks for Sqlite {
         turn.end(done).await
     }
 
-    async fn test_endpoint(&self, id: EndpointId) -> Result<Delivery, Error> {
+    async fn test_endpoint(&self, tenant: &str, id: EndpointId) -> Result<Delivery, Error> {
         let mut turn = self.writer.turn(Promise::OutlivesPower).await?;
-        let done = test(turn.tx(), id).await;
+        let done = test(turn.tx(), tenant, id).await;
         turn.end(done).await
     }
 
@@ -418,15 +418,17 @@ async fn disable(tx: &mut Tx, id: EndpointId, reason: &str) -> Result<Endpoint, 
     one(tx.db(), id).await
 }
 
-async fn test(tx: &mut Tx, id: EndpointId) -> Result<Delivery, Error> {
+async fn test(tx: &mut Tx, tenant: &str, id: EndpointId) -> Result<Delivery, Error> {
     let endpoint = one(tx.db(), id).await?;
+    if endpoint.tenant != tenant {
+        return Err(Error::not_found(id));
+    }
     if endpoint.state != State::Enabled {
         return Err(Error::conflict("endpoint_disabled", "the endpoint is disabled"));
     }
     let event = Event::endpoint_test(id);
     let seq = fares::keep(tx, id, &event).await?;
-    let (to, tenant) = (id, endpoint.tenant);
-    let made = telling::make_one(tx, to, &tenant, log_of(id), seq, event.kind, 3).await?;
+    let made = telling::make_one(tx, id, tenant, log_of(id), seq, event.kind, 3).await?;
     deliveries::one(tx.db(), made).await
 }
 

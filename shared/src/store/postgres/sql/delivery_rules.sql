@@ -11,8 +11,15 @@ select (select coalesce(json_agg(l order by l.name), '[]')
           from (
             select tenant, kind, endpoint_id, count(*) as running,
                    count(*) filter (where holder = $1) as own
-              from deliveries
-             where state = 'in_progress'
+              from (
+                -- In the order of that index and for as many as there may be, so that it is walked:
+                -- a walk clears away entries of what has ended, a bitmap reads them again and again.
+                select tenant, kind, endpoint_id, holder
+                  from deliveries
+                 where state = 'in_progress'
+                 order by leased_until
+                 limit $2
+              ) d
              group by tenant, kind, endpoint_id
           ) f) as flying,
        (select virtual_time from lanes where lane = 'deliveries') as virtual_time
