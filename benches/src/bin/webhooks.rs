@@ -108,7 +108,7 @@ impl<'a> Fleet<'a> {
             .env("DATABASE_URL", &self.database_url)
             .env("REDIS_URL", self.redis.url())
             .env("BUILDFLEET_WEBHOOK_ALLOW", "loopback")
-            .env("BUILDFLEET_LOG", "warn")
+            .env("BUILDFLEET_LOG", "error")
             .envs(settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
