@@ -38,7 +38,7 @@ pub(super) async fn open(url: &str) -> Result<(PgPool, Flows), OpenError> {
         // It would set in for the price that is put on reading a whole table, however small.
         ("jit", "off"),
     ]);
-    let options = at_home(options).await.map_err(OpenError::Connect)?;
+    let options = Box::pin(at_home(options)).await.map_err(OpenError::Connect)?;
     let flows = options.clone().options([("synchronous_commit", "off")]);
     let flows = Flows(
         PgPoolOptions::new()
