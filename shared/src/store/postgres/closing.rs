@@ -69,7 +69,7 @@ impl Marked {
     }
 }
 
-/// Closes up to `limit` flows up; answers with how many. Only one process walks a flow at a time.
+/// Closes up `limit` flows at most; answers with how many. Only one process walks a flow at a time.
 pub(super) async fn close_up(db: &Db, limit: u32) -> Result<u64, Error> {
     let rows = sqlx::query(include_str!("sql/gapped_flows.sql"))
         .bind(i64::from(limit))
