@@ -71,6 +71,8 @@ impl Marked {
 
 /// Closes up `limit` flows at most; answers with how many. Only one process walks a flow at a time.
 pub(super) async fn close_up(db: &Db, limit: u32) -> Result<u64, Error> {
+    // Whoever walks holds a connection for the while and asks for a second one.
+    let Ok(_only) = db.walking.try_lock() else { return Ok(0) };
     let rows = sqlx::query(include_str!("sql/gapped_flows.sql"))
         .bind(i64::from(limit))
         .fetch_all(&db.pool)

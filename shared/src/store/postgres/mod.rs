@@ -48,10 +48,11 @@ mod upkeep;
 #[cfg(feature = "conformance")]
 mod ageing;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::PgPool;
+use tokio::sync::Mutex;
 
 use self::{
     adopting::Adopted, answering::Answered, choosing::Looked, claiming::Claimed, desk::Desk,
@@ -77,13 +78,15 @@ struct Db {
     pool: PgPool,
     flows: Flows,
     bell: Bell,
+    /// Held by whoever closes up flows.
+    walking: Arc<Mutex<()>>,
 }
 
 impl Postgres {
     /// Connects and brings the schema up to date; several programs may do so at once.
     pub async fn open(url: &str) -> Result<Self, OpenError> {
         let (pool, flows) = connecting::open(url).await?;
-        let db = Db { pool, flows, bell: Bell::default() };
+        let db = Db { pool, flows, bell: Bell::default(), walking: Arc::default() };
         Ok(Self {
             submissions: Desk::open(db.clone()),
             plans: Desk::open(db.clone()),
