@@ -109,8 +109,8 @@ impl<F: Feed> Waiting<F> {
         }
     }
 
-    /// When work that waits for its time is due, and when one asked. A store that does not say so will say it to the
-    /// claim that follows.
+    /// When work that waits for its time is due, and when one asked. A store that does not say so
+    /// will say it to the claim that follows.
     async fn due_at(&mut self) -> (Instant, Option<Instant>) {
         let now = Instant::now();
         if let Some((asked_at, due_at)) = self.due

@@ -20,6 +20,7 @@ pub mod forking;
 pub mod records;
 pub mod deliveries;
 pub mod endpoints;
+pub mod faring;
 pub mod recovering;
 pub mod scheduling;
 pub mod closing;

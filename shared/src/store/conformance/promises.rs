@@ -41,13 +41,14 @@ macro_rules! store_conformance {
                 an_endpoint_has_no_more_on_its_way_than_it_takes,
                 a_rate_of_an_endpoint_has_no_burst,
                 a_busy_endpoint_leaves_room_for_the_others,
+                the_log_of_attempts_has_what_was_seen,
+                answers_that_come_at_once_are_all_written;
+            faring:
                 an_endpoint_that_is_silent_spends_no_attempts_for_long,
                 what_a_receiver_asks_for_holds_for_all_that_goes_there,
                 an_endpoint_that_is_gone_is_disabled,
                 owners_are_warned_before_an_endpoint_is_disabled,
-                what_is_given_up_is_told_to_those_who_want_to_hear_it,
-                the_log_of_attempts_has_what_was_seen,
-                answers_that_come_at_once_are_all_written;
+                what_is_given_up_is_told_to_those_who_want_to_hear_it;
             recovering:
                 a_replay_sends_all_that_it_meets_again,
                 a_replay_can_be_paused_and_cancelled,
