@@ -107,11 +107,9 @@ impl std::ops::Deref for Api {
 
 /// The program `api`, as its surroundings set it up.
 pub async fn program() -> ExitCode {
-    use config::Config;
-
     program::run(
         "buildfleet-api",
-        |reader| (Config::listen(reader), Config::read(reader)),
+        |reader| (config::Config::listen(reader), config::Config::read(reader)),
         async |member, (address, config)| {
             let refused = |source| program::Error::Listen { address, source };
             let listener = TcpListener::bind(address).await.map_err(refused)?;

@@ -1,12 +1,12 @@
 //! Deliveries: what was told to whom, why it failed, and telling it once more.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::HashMap;
 
 use axum::{Json, extract::State, http::StatusCode};
 use buildfleet::{
     domain::{
         delivery,
-        id::{BuildId, DeliveryId, EndpointId},
+        id::{BuildId, DeliveryId},
     },
     job::Job,
     store::{self, DeliveriesWanted},
@@ -19,7 +19,7 @@ use crate::{
     query::{Id, Query, one_of},
     wire::{
         delivery::{Deliveries, Delivery, DeliveryAttempt, DeliveryWithAttempts},
-        waiting::{Waiting, WaitsOn},
+        waiting::Waiting,
     },
 };
 
@@ -106,28 +106,9 @@ async fn shown(api: &Api, deliveries: Vec<store::Delivery>) -> Result<Vec<Delive
     let open = deliveries.iter().filter(|delivery| !delivery.state.is_final());
     let open: Vec<_> = open.map(|delivery| Job::Delivery(delivery.id)).collect();
     let mut waits = if open.is_empty() { HashMap::new() } else { api.store.waits(&open).await? };
-    let mut endpoints: HashMap<EndpointId, Option<store::Endpoint>> = HashMap::new();
-    let mut shown = Vec::with_capacity(deliveries.len());
-    for delivery in deliveries {
-        let mut waiting = waits.remove(&Job::Delivery(delivery.id)).map(Waiting::from);
-        if waiting.as_ref().is_some_and(|waiting| waiting.on == WaitsOn::Line) {
-            let id = delivery.endpoint;
-            if let Entry::Vacant(unknown) = endpoints.entry(id) {
-                unknown.insert(found(api.store.endpoint(id).await)?);
-            }
-            let endpoint = endpoints.get(&id).and_then(Option::as_ref);
-            waiting = waiting.map(|waiting| endpoint.map_or(waiting.clone(), |at| waiting.at(at)));
-        }
-        shown.push(Delivery { waiting, ..Delivery::from(delivery) });
-    }
-    Ok(shown)
-}
-
-/// `None` for what was removed meanwhile.
-fn found(asked: Result<store::Endpoint, store::Error>) -> Result<Option<store::Endpoint>, Error> {
-    match asked {
-        Ok(endpoint) => Ok(Some(endpoint)),
-        Err(store::Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    let shown = deliveries.into_iter().map(|delivery| {
+        let waiting = waits.remove(&Job::Delivery(delivery.id)).map(Waiting::from);
+        Delivery { waiting, ..Delivery::from(delivery) }
+    });
+    Ok(shown.collect())
 }

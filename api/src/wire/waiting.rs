@@ -1,8 +1,8 @@
 //! Why something waits, as clients see it: a time, a limit, a pause, or only the line.
 
 use buildfleet::{
-    domain::{endpoint, limit::Gate},
-    store::{self, At},
+    domain::limit::Gate,
+    store::{self, At, Shut},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -95,16 +95,6 @@ impl Waiting {
     pub const fn on(on: WaitsOn) -> Self {
         Self { on, due_at: None, limit: None, pause: None }
     }
-
-    /// What nothing keeps but its endpoint, perhaps, which is asked for by id.
-    #[must_use]
-    pub fn at(self, endpoint: &store::Endpoint) -> Self {
-        let is_shut = endpoint.state != endpoint::State::Enabled || endpoint.held_until.is_some();
-        if self.on != WaitsOn::Line || !is_shut {
-            return self;
-        }
-        Self { due_at: endpoint.held_until.map(Time::from), ..Self::on(WaitsOn::Endpoint) }
-    }
 }
 
 impl From<store::Wait> for Waiting {
@@ -120,9 +110,12 @@ impl From<store::Wait> for Waiting {
                 Self { limit: Some(LimitValue { name, value }), ..Self::on(WaitsOn::Limit) }
             }
             // A gate that was opened a moment ago: the next claim lets it out.
-            Some(Gate::Tenant(_) | Gate::Build(_) | Gate::Lane(_)) | None => {
-                Self::on(WaitsOn::Line)
-            }
+            Some(Gate::Tenant(_) | Gate::Build(_) | Gate::Lane(_)) | None => match wait.shut {
+                Some(Shut { until }) => {
+                    Self { due_at: until.map(due), ..Self::on(WaitsOn::Endpoint) }
+                }
+                None => Self::on(WaitsOn::Line),
+            },
         }
     }
 }

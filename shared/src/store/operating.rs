@@ -67,6 +67,15 @@ pub struct Wait {
     pub due_at: At,
     /// Its build, tenant or lane is paused: the oldest of these pauses.
     pub pause: Option<Pause>,
+    /// Of a delivery whose endpoint is sent nothing.
+    pub shut: Option<Shut>,
+}
+
+/// An endpoint that is sent nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shut {
+    /// Until then; `None` if it is disabled.
+    pub until: Option<At>,
 }
 
 /// Work that waits at a gate.

@@ -133,3 +133,25 @@ pub async fn what_is_given_up_is_told_to_those_who_want_to_hear_it(store: &dyn A
     settle(store, &told[0], &SendResult { failure: permanent, ..failed }).await;
     assert!(claim(store, 9).await.is_empty());
 }
+
+pub async fn a_delivery_says_that_its_endpoint_is_sent_nothing(store: &dyn Ageing) {
+    let endpoint = kept(store, TENANT, settings()).await.id;
+    began(store, 3).await;
+    let claimed = claim(store, 1).await.remove(0);
+    let sent = store.test_endpoint(TENANT, endpoint).await.unwrap();
+    let job = Job::Delivery(sent.id);
+    let shut = async || store.waits(&[job]).await.unwrap().remove(&job).unwrap().shut;
+    assert_eq!(shut().await, None);
+
+    let hour = Asked { retry_after: Some(secs(3600)), ..Asked::default() };
+    settle(store, &claimed, &asked(503, hour)).await;
+    let held = store.endpoint(endpoint).await.unwrap().held_until;
+    assert!(held.is_some());
+    assert_eq!(shut().await, Some(Shut { until: held }));
+    store.age(secs(3601)).await;
+    assert_eq!(shut().await, None);
+    assert_eq!(store.endpoint(endpoint).await.unwrap().held_until, None);
+
+    store.disable_endpoint(endpoint, "enough").await.unwrap();
+    assert_eq!(shut().await, Some(Shut { until: None }));
+}

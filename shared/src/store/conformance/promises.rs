@@ -44,6 +44,7 @@ macro_rules! store_conformance {
                 the_log_of_attempts_has_what_was_seen,
                 answers_that_come_at_once_are_all_written;
             faring:
+                a_delivery_says_that_its_endpoint_is_sent_nothing,
                 an_endpoint_that_is_silent_spends_no_attempts_for_long,
                 what_a_receiver_asks_for_holds_for_all_that_goes_there,
                 an_endpoint_that_is_gone_is_disabled,

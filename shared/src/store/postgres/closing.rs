@@ -20,7 +20,7 @@ pub(super) type Left = BTreeSet<(Lane, Flow)>;
 
 /// How much of a flow is read at once.
 const PAGE: i64 = 10_000;
-/// Rows moved by one commit: some ten milliseconds, in which a claim waits for them.
+/// Rows moved by one commit: while it is made, no claim takes them.
 const MOVED_AT_ONCE: usize = 1_000;
 /// Rounds. A commit that others wait behind closes up at once what is ahead by no more than this.
 const AHEAD_LITTLE: f64 = 5_000.0;

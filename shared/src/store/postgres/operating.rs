@@ -168,11 +168,20 @@ fn waiting(lane: Lane) -> String {
         Lane::Tasks => ("tasks", "w.build_id", "ready"),
         Lane::Deliveries => ("deliveries", "w.build_id", "pending"),
     };
+    let (shut, endpoint) = match lane {
+        Lane::Plans | Lane::Tasks => ("false as is_shut, null::timestamptz as shut_until", ""),
+        Lane::Deliveries => (
+            "e.state <> 'enabled' or coalesce(clock_timestamp() < e.held_until, false) as is_shut,
+             case when e.state = 'enabled' then e.held_until end as shut_until",
+            "join endpoints e on e.id = w.endpoint_id",
+        ),
+    };
     format!(
-        "select w.id, w.due_at, p.gate, p.by, p.at,
+        "select w.id, w.due_at, p.gate, p.by, p.at, {shut},
                 case when w.parked_on <> 'time' or clock_timestamp() < w.due_at then w.parked_on
                 end as parked_on
            from {table} w
+           {endpoint}
            left join lateral (
              select gate, by, at
                from pauses
@@ -189,7 +198,13 @@ fn read_wait(row: &PgRow) -> Result<Wait, Error> {
         Some(gate) => Some(Pause { gate, by: row.try_get("by")?, at: row.try_get("at")? }),
         None => None,
     };
-    Ok(Wait { parked_on: row.word_if("parked_on")?, due_at: row.try_get("due_at")?, pause })
+    let shut = row.try_get::<bool, _>("is_shut")?.then(|| row.try_get("shut_until")).transpose()?;
+    Ok(Wait {
+        parked_on: row.word_if("parked_on")?,
+        due_at: row.try_get("due_at")?,
+        pause,
+        shut: shut.map(|until| Shut { until }),
+    })
 }
 
 const BUILD_FILTER: &str = "b.tenant = $1

@@ -1,6 +1,6 @@
 //! Tests of endpoints: a message to each, whatever it wants to hear. Many of them share a commit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use sqlx::{PgConnection, Row};
 
@@ -75,7 +75,7 @@ async fn find(conn: &mut PgConnection, all: &[Probe]) -> Result<Known, Error> {
            left join builds b on b.id = e.build_id
           where e.id = any($1) and e.removed_at is null",
     )
-    .bind(texts(all.iter().map(|probe| probe.endpoint).collect::<std::collections::BTreeSet<_>>()))
+    .bind(texts(all.iter().map(|probe| probe.endpoint).collect::<BTreeSet<_>>()))
     .fetch_all(conn)
     .await?;
     rows.iter()

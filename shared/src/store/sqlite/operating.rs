@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use sqlx::{AssertSqlSafe, sqlite::SqliteRow};
+use sqlx::{AssertSqlSafe, Row as _, sqlite::SqliteRow};
 
 use super::{
     Promise, Sqlite, builds, gates,
@@ -18,7 +18,7 @@ use crate::{
     store::{
         At, AttemptView, BuildFilter, BuildsFound, DeliveriesFound, DeliveryFilter, Error, Failed,
         FailedPlace, FailedWanted, Operating, PARKED_COUNTED, PARKED_GATES, Page, Parked, Pause,
-        Wait,
+        Shut, Wait,
         audit::Change,
         operating::{NAME_CHARS_MAX, merged},
     },
@@ -181,12 +181,23 @@ fn waiting(lane: Lane) -> String {
         Lane::Tasks => ("tasks", "w.build_id", "ready"),
         Lane::Deliveries => ("deliveries", "w.build_id", "pending"),
     };
+    let (shut, endpoint) = match lane {
+        Lane::Plans | Lane::Tasks => ("false as is_shut, null as shut_until", ""),
+        Lane::Deliveries => (
+            "e.state <> 'enabled'
+               or coalesce(cast(unixepoch('subsec') * 1000 as integer) < e.held_until, false)
+               as is_shut,
+             iif(e.state = 'enabled', e.held_until, null) as shut_until",
+            "join endpoints e on e.id = w.endpoint_id",
+        ),
+    };
     format!(
-        "select w.id, w.due_at, p.gate, p.by, p.at,
+        "select w.id, w.due_at, p.gate, p.by, p.at, {shut},
                 iif(w.parked_on <> 'time'
                       or cast(unixepoch('subsec') * 1000 as integer) < w.due_at,
                     w.parked_on, null) as parked_on
            from {table} w
+           {endpoint}
            left join pauses p on p.gate = (
              select gate
                from pauses
@@ -203,7 +214,14 @@ fn read_wait(row: &SqliteRow) -> Result<Wait, Error> {
         Some(gate) => Some(Pause { gate, by: row.text("by")?, at: row.at("at")? }),
         None => None,
     };
-    Ok(Wait { parked_on: row.word_if_any("parked_on")?, due_at: row.at("due_at")?, pause })
+    let shut =
+        row.try_get::<bool, _>("is_shut")?.then(|| row.at_if_any("shut_until")).transpose()?;
+    Ok(Wait {
+        parked_on: row.word_if_any("parked_on")?,
+        due_at: row.at("due_at")?,
+        pause,
+        shut: shut.map(|until| Shut { until }),
+    })
 }
 
 fn page<T>(rows: &[SqliteRow], limit: u32) -> Result<Page<T>, Error>

@@ -138,6 +138,8 @@ impl Record {
             parked_on: parked_on.clone().filter(|_| !has_come),
             due_at: at(*due_at),
             pause: self.paused_at(&gates).into_iter().next(),
+            // Its endpoints are always well.
+            shut: None,
         })
     }
 
