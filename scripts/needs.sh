@@ -45,6 +45,16 @@ install_packages() {
   fi
 }
 
+# need_space GIB WHAT: room on the disk of this folder, for work that fails in odd ways without it.
+need_space() {
+  free_kib=$(df -Pk . | awk 'NR == 2 { print $4 }')
+  case $free_kib in
+    '' | *[!0-9]*) return ;;
+  esac
+  [ "$free_kib" -ge $(($1 * 1024 * 1024)) ] \
+    || fail "$2 needs about $1 GiB of disk space here, and $((free_kib / 1024 / 1024)) GiB are free"
+}
+
 need_compiler() {
   command -v cc >/dev/null 2>&1 && return
   install_packages "a C compiler" "gcc libc6-dev" "gcc glibc-devel" "gcc"
