@@ -143,8 +143,9 @@ async fn webhooks(command: &str, mut options: Options) -> anyhow::Result<bool> {
             let (rate, secs) = (options.take("rate", 10), options.take("secs", 60));
             options.none_left()?;
             let pace = pace::run(DURABLE, rate.try_into()?, secs.try_into()?).await?;
-            let pace::Report { sent, mean, most, fewest } = pace;
+            let pace::Report { sent, mean, most, fewest, at: (full, empty) } = pace;
             println!("{sent} sent, {mean:.2} a second; in any second {fewest} to {most}");
+            println!("the fullest began {full:.1} s after the first, the emptiest {empty:.1} s");
             Ok(true)
         }
         "order" => {

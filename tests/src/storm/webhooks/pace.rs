@@ -16,9 +16,10 @@ pub struct Report {
     pub mean: f64,
     /// The most within any second.
     pub most: usize,
-    /// Seconds of which the one after the first held fewer than the mean asks for are no fault of
-    /// the pace; this is the fewest in any whole second.
+    /// The fewest in any whole second.
     pub fewest: usize,
+    /// When the fullest second began and the emptiest one, in seconds after the first request.
+    pub at: (f64, f64),
 }
 
 /// Sends for so many seconds at `rate` a second.
@@ -37,17 +38,16 @@ pub async fn run(settings: &str, rate: u32, secs: u32) -> anyhow::Result<Report>
         at.partition_point(|at| *at < from + WINDOW_MICROS) - at.partition_point(|at| *at < from)
     };
     let took = (at[at.len() - 1] - at[0]) as f64 / 1e6;
+    let since = |from: i64| (from - at[0]) as f64 / 1e6;
+    let whole = at.iter().filter(|from| **from + WINDOW_MICROS < at[at.len() - 1]);
+    // The fullest window begins with a request, the emptiest one just after one.
+    let fullest = at.iter().max_by_key(|from| within(**from)).copied().unwrap_or_default();
+    let emptiest = whole.min_by_key(|from| within(**from + 1)).copied().unwrap_or_default();
     Ok(Report {
         sent: count,
         mean: (count - 1) as f64 / took,
-        // The fullest window begins with a request.
-        most: at.iter().map(|from| within(*from)).max().unwrap_or_default(),
-        // The emptiest one begins just after one.
-        fewest: at
-            .iter()
-            .filter(|from| **from + WINDOW_MICROS < at[at.len() - 1])
-            .map(|from| within(*from + 1))
-            .min()
-            .unwrap_or_default(),
+        most: within(fullest),
+        fewest: within(emptiest + 1),
+        at: (since(fullest), since(emptiest)),
     })
 }
