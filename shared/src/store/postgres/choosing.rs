@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use serde::Deserialize;
@@ -56,14 +57,14 @@ pub(super) async fn claim(
     ask: &Ask,
 ) -> Result<Claimed<DeliveryClaim>, Error> {
     if ask.room == 0 {
-        return Ok(Claimed::nothing(None));
+        return Ok(Chosen::default().claimed(Vec::new()));
     }
     // In one message, since all who claim wait for it.
     let mut tx = pool.begin_with(BEGIN_IN_LANE).await?;
     let chosen = choose(&mut tx, looked, ask).await?;
     if chosen.ids.is_empty() {
         tx.commit().await?;
-        return Ok(Claimed::nothing(None));
+        return Ok(chosen.claimed(Vec::new()));
     }
     let rows = sqlx::query(include_str!("sql/claim_deliveries.sql"))
         .bind(&chosen.ids)
@@ -81,7 +82,7 @@ pub(super) async fn claim(
         }
     }
     let claims = rows.iter().map(|row| read(row, &told)).collect::<Result<_, _>>()?;
-    Ok(Claimed { claims, entered: Vec::new(), passed_over: None })
+    Ok(chosen.claimed(claims))
 }
 
 /// What a request needs to know of its endpoint.
@@ -124,6 +125,18 @@ fn read(row: &PgRow, told: &HashMap<EndpointId, Told>) -> Result<DeliveryClaim, 
 struct Chosen {
     ids: Vec<String>,
     virtual_time: f64,
+    /// How long until a limit's or an endpoint's rate has room again for what waits.
+    again_in: Option<Duration>,
+}
+
+impl Chosen {
+    fn claimed(&self, claims: Vec<DeliveryClaim>) -> Claimed<DeliveryClaim> {
+        Claimed { claims, entered: Vec::new(), passed_over: None, again_in: self.again_in }
+    }
+
+    fn may_go_on_in(&mut self, wait: Option<Duration>) {
+        self.again_in = self.again_in.into_iter().chain(wait).min();
+    }
 }
 
 /// Decides what a holder gets, and parks what a limit or a pause keeps from it.
@@ -171,6 +184,7 @@ async fn choose(conn: &mut PgConnection, looked: &Looked, ask: &Ask) -> Result<C
         }
         let look = look(conn, &mut lines, &mut gate, &mut chosen).await?;
         claiming::park(conn, Lane::Deliveries, &table, &look).await?;
+        chosen.may_go_on_in(look.again_in());
         let turned_away = look.parked.len() + look.delayed.len();
         parks.extend(look.parked.into_iter().map(|(_, at)| at));
         // What was turned away at a gate leaves its line to those behind it.
@@ -180,6 +194,7 @@ async fn choose(conn: &mut PgConnection, looked: &Looked, ask: &Ask) -> Result<C
     }
     limits::spend(conn, &gate.buckets()).await?;
     lines.spend(conn).await?;
+    chosen.may_go_on_in(lines.next_room());
     Ok(chosen)
 }
 
@@ -236,6 +251,7 @@ struct Lines {
     /// Where the look went on, and where it stopped; nowhere if it saw all.
     from: String,
     until: String,
+    read_at: Instant,
 }
 
 impl Lines {
@@ -246,6 +262,7 @@ impl Lines {
         ask: &Ask,
     ) -> Result<Self, Error> {
         let mut standings = active(conn, from, ENDPOINTS_MOST).await?;
+        let read_at = Instant::now();
         let is_long = standings.len() == ENDPOINTS_MOST;
         if !from.is_empty() && !is_long {
             // The end was reached, so from the beginning on.
@@ -273,7 +290,7 @@ impl Lines {
                 (id, (standing, room))
             })
             .collect();
-        Ok(Self { at, begun: BTreeMap::new(), from: from.to_owned(), until: last })
+        Ok(Self { at, begun: BTreeMap::new(), from: from.to_owned(), until: last, read_at })
     }
 
     /// The same with the endpoints for which something was let out since.
@@ -293,6 +310,17 @@ impl Lines {
         Ok(lines)
     }
 
+    /// How long until an endpoint that its rate or a hold kept back takes another request. Some of
+    /// them may have nothing left to do; then a claim finds nothing, once.
+    fn next_room(&self) -> Option<Duration> {
+        self.at
+            .iter()
+            .filter_map(|(id, (standing, _))| {
+                standing.wait(self.begun.get(id).copied().unwrap_or(0))
+            })
+            .min()
+    }
+
     /// Writes what is left of the rates that were drawn from.
     async fn spend(&self, conn: &mut PgConnection) -> Result<(), Error> {
         let spent: Vec<(&str, f64)> = self
@@ -304,15 +332,17 @@ impl Lines {
             return Ok(());
         }
         let (ids, tokens): (Vec<_>, Vec<_>) = spent.into_iter().unzip();
+        // As of when it was read: what passed since is not lost.
         sqlx::query(
             "insert into paces (endpoint_id, tokens, at)
-             select id, tokens, clock_timestamp()
+             select id, tokens, clock_timestamp() - make_interval(secs => $3)
                from unnest($1::text[], $2::float8[]) as u (id, tokens)
              on conflict (endpoint_id) do update
                 set tokens = excluded.tokens, at = excluded.at",
         )
         .bind(ids)
         .bind(tokens)
+        .bind(secs(self.read_at.elapsed()))
         .execute(conn)
         .await?;
         Ok(())
@@ -411,9 +441,5 @@ async fn look(
 pub(super) async fn next_room(pool: &PgPool) -> Result<Option<Duration>, Error> {
     let mut conn = pool.acquire().await?;
     let standings = active(&mut conn, "", ENDPOINTS_MOST).await?;
-    let waits = standings.values().filter_map(|standing| match standing.room(1, 0, true) {
-        Room::After(wait) => Some(wait),
-        Room::Of(_) | Room::None => None,
-    });
-    Ok(waits.min())
+    Ok(standings.values().filter_map(|standing| standing.wait(0)).min())
 }

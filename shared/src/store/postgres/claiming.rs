@@ -101,6 +101,14 @@ pub(super) struct Picked {
     pub builds: BTreeMap<BuildId, Locked>,
     /// A build at the head of the lane that somebody else has locked, if nothing was picked.
     pub passed_over: Option<BuildId>,
+    /// How long until the first of what a rate has delayed is due.
+    pub again_in: Option<Duration>,
+}
+
+impl Picked {
+    pub fn claimed<T>(&self, claims: Vec<T>, entered: Vec<Job>) -> Claimed<T> {
+        Claimed { claims, entered, passed_over: self.passed_over, again_in: self.again_in }
+    }
 }
 
 /// What a claim came to.
@@ -110,12 +118,8 @@ pub(super) struct Claimed<T> {
     /// Deliveries whose turn has come by it.
     pub entered: Vec<Job>,
     pub passed_over: Option<BuildId>,
-}
-
-impl<T> Claimed<T> {
-    pub const fn nothing(passed_over: Option<BuildId>) -> Self {
-        Self { claims: Vec::new(), entered: Vec::new(), passed_over }
-    }
+    /// When a claim may find more although nobody rings for it: a rate will have room.
+    pub again_in: Option<Duration>,
 }
 
 pub(super) struct Candidate {
@@ -183,6 +187,7 @@ pub(super) async fn pick(conn: &mut PgConnection, lane: Lane, ask: &Ask) -> Resu
         let look = look(conn, &table, &mut gate, &mut picked).await?;
         virtual_time = virtual_time.max(look.virtual_time);
         park(conn, lane, &table, &look).await?;
+        picked.again_in = picked.again_in.into_iter().chain(look.again_in()).min();
         let parked_before = parks.len();
         parks.extend(look.parked.into_iter().map(|(_, at)| at));
         // What was let out may have been stopped elsewhere, and leave its room to another.
@@ -210,6 +215,12 @@ pub(super) struct Look {
     pub virtual_time: f64,
     /// Whether there is no use in looking further.
     pub is_full: bool,
+}
+
+impl Look {
+    pub fn again_in(&self) -> Option<Duration> {
+        self.delayed.iter().map(|(_, by)| *by).min()
+    }
 }
 
 /// Judges what stands at the head of a lane.

@@ -99,7 +99,7 @@ impl Postgres {
     }
 
     /// Claims and rings for what came of it. Waits for whoever is in the way of everything.
-    async fn claim<T, F>(&self, claim: impl Fn() -> F) -> Result<Vec<T>, Error>
+    async fn claim<T, F>(&self, lane: Lane, claim: impl Fn() -> F) -> Result<Vec<T>, Error>
     where
         F: Future<Output = Result<Claimed<T>, Error>>,
     {
@@ -113,6 +113,9 @@ impl Postgres {
             claimed = again(&claim).await?;
         }
         self.db.bell.ring(claimed.entered);
+        if let Some(wait) = claimed.again_in {
+            self.db.bell.put_off(lane, tokio::time::Instant::now() + wait);
+        }
         Ok(claimed.claims)
     }
 
@@ -204,7 +207,7 @@ impl Store for Postgres {
 
     async fn claim_builds(&self, ask: &Ask) -> Result<Vec<BuildClaim>, Error> {
         again(|| queueing::rank_handed_in(&self.db)).await?;
-        self.claim(|| planning::claim(&self.db, ask)).await
+        self.claim(Lane::Plans, || planning::claim(&self.db, ask)).await
     }
 
     async fn note_planning(&self, claim: &BuildClaim, event: Event) -> Result<(), Error> {
@@ -268,7 +271,7 @@ impl Store for Postgres {
     }
 
     async fn claim_tasks(&self, ask: &Ask) -> Result<Vec<TaskClaim>, Error> {
-        self.claim(|| tasks::claim(&self.db, ask)).await
+        self.claim(Lane::Tasks, || tasks::claim(&self.db, ask)).await
     }
 
     async fn settle_task(
@@ -363,7 +366,7 @@ impl Store for Postgres {
     }
 
     async fn claim_deliveries(&self, ask: &Ask) -> Result<Vec<DeliveryClaim>, Error> {
-        self.claim(|| choosing::claim(&self.db.pool, &self.looked, ask)).await
+        self.claim(Lane::Deliveries, || choosing::claim(&self.db.pool, &self.looked, ask)).await
     }
 
     async fn settle_delivery(

@@ -20,7 +20,7 @@ pub(super) async fn claim(db: &Db, ask: &Ask) -> Result<Claimed<BuildClaim>, Err
     let mut picked = claiming::pick(&mut tx, Lane::Plans, ask).await?;
     if picked.ids.is_empty() {
         tx.commit().await?;
-        return Ok(Claimed::nothing(picked.passed_over));
+        return Ok(picked.claimed(Vec::new(), Vec::new()));
     }
     let rows = sqlx::query(include_str!("sql/claim_builds.sql"))
         .bind(&picked.ids)
@@ -53,7 +53,7 @@ pub(super) async fn claim(db: &Db, ask: &Ask) -> Result<Claimed<BuildClaim>, Err
     let entered = events::append_each(&mut tx, &db.flows, &mut logs).await?;
     events::move_on(&mut tx, logs.iter().map(|(build, _)| &**build)).await?;
     tx.commit().await?;
-    Ok(Claimed { claims, entered, passed_over: None })
+    Ok(picked.claimed(claims, entered))
 }
 
 pub(super) async fn note(db: &Db, claim: &BuildClaim, event: &Event) -> Result<Vec<Job>, Error> {

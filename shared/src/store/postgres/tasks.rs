@@ -107,7 +107,7 @@ pub(super) async fn claim(db: &Db, ask: &Ask) -> Result<Claimed<TaskClaim>, Erro
     if picked.ids.is_empty() {
         // What was parked or let out is worth keeping.
         tx.commit().await?;
-        return Ok(Claimed::nothing(picked.passed_over));
+        return Ok(picked.claimed(Vec::new(), Vec::new()));
     }
     let mut rows = sqlx::query(include_str!("sql/claim_tasks.sql"))
         .bind(&picked.ids)
@@ -136,7 +136,7 @@ pub(super) async fn claim(db: &Db, ask: &Ask) -> Result<Claimed<TaskClaim>, Erro
     let entered = events::append_each(&mut tx, &db.flows, &mut logs).await?;
     events::move_on(&mut tx, logs.iter().map(|(build, _)| &**build)).await?;
     tx.commit().await?;
-    Ok(Claimed { claims, entered, passed_over: None })
+    Ok(picked.claimed(claims, entered))
 }
 
 /// Where a task stood in its lane.

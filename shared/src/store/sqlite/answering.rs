@@ -19,7 +19,7 @@ use crate::{
         id::{BuildId, DeliveryId, EndpointId},
         retry::{Jitter, Policy, Verdict},
     },
-    job::Job,
+    job::{Job, Lane},
     store::Error,
 };
 
@@ -101,7 +101,9 @@ pub(super) async fn settle(
     end_attempt(tx, id, attempt, attempt::State::Running.on(ended)?, sent).await?;
     match due_at {
         Some(due_at) if due_at <= tx.now => tx.ring([Job::Delivery(id)]),
-        Some(due_at) => tx.put_off(Duration::from_millis((due_at - tx.now).unsigned_abs())),
+        Some(due_at) => {
+            tx.put_off(Lane::Deliveries, Duration::from_millis((due_at - tx.now).unsigned_abs()))
+        }
         None if held.ordered => telling::pass_the_turn(tx, held.endpoint, held.build).await?,
         None => {}
     }

@@ -59,6 +59,7 @@ pub(super) async fn choose(tx: &mut Tx, ask: &Ask) -> Result<Vec<String>, Error>
         // What was turned away at a gate leaves its line to those behind it.
         if look.over || (let_out == 0 && look.parked.is_empty() && look.delayed.is_empty()) {
             spend(tx, &lines, &begun).await?;
+            say_when_there_is_room(tx, &lines, &begun);
             break;
         }
     }
@@ -207,6 +208,17 @@ async fn judge(
     Ok(look)
 }
 
+/// An endpoint that its rate or a hold kept back takes another request after a while, and nobody
+/// else rings for that. Some may have nothing left to do; then a claim finds nothing, once.
+fn say_when_there_is_room(tx: &mut Tx, lines: &Lines, begun: &BTreeMap<String, u32>) {
+    let waits = lines
+        .iter()
+        .filter_map(|(id, (standing, _))| standing.wait(begun.get(id).copied().unwrap_or(0)));
+    if let Some(wait) = waits.min() {
+        tx.put_off(Lane::Deliveries, wait);
+    }
+}
+
 /// Writes what is left of the rates that were drawn from.
 async fn spend(tx: &mut Tx, lines: &Lines, begun: &BTreeMap<String, u32>) -> Result<(), Error> {
     let rows: Vec<(&String, f64)> = begun
@@ -236,9 +248,5 @@ pub(super) async fn next_room(db: &mut SqliteConnection) -> Result<Option<Durati
         .fetch_one(&mut *db)
         .await?;
     let standings = active(db, now).await?;
-    let waits = standings.values().filter_map(|standing| match standing.room(1, 0, true) {
-        Room::After(wait) => Some(wait),
-        Room::Of(_) | Room::None => None,
-    });
-    Ok(waits.min())
+    Ok(standings.values().filter_map(|standing| standing.wait(0)).min())
 }

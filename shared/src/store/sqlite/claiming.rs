@@ -4,7 +4,10 @@
 //! A claim lets out what is due and what has room at its gate, and then judges what stands at the
 //! head of the lane, in order of rank. What it admits is for the caller to take, in the same verb.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    time::Duration,
+};
 
 use serde_json::json;
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
@@ -340,6 +343,9 @@ pub(super) async fn write(tx: &mut Tx, statements: &Statements, look: &Look) -> 
             .await?;
     }
     if !look.delayed.is_empty() {
+        let first = look.delayed.iter().map(|(_, until)| until.saturating_sub(tx.now)).min();
+        let wait = u64::try_from(first.unwrap_or(0)).unwrap_or(0);
+        tx.put_off(statements.lane, Duration::from_millis(wait));
         let rows: Vec<_> = look.delayed.iter().map(|(id, until)| json!([id, until])).collect();
         sqlx::query(statements.delay).bind(to_json(&rows)?).execute(tx.db()).await?;
     }

@@ -11,7 +11,10 @@ use std::{
 };
 
 use sqlx::{SqliteConnection, SqlitePool, Transaction};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    time::Instant,
+};
 
 use crate::{
     domain::id::BuildId,
@@ -44,8 +47,8 @@ pub(super) struct Tx {
 struct News {
     claimable: Vec<Job>,
     recalled: Vec<BuildId>,
-    /// The shortest time for which a delivery was put off.
-    put_off: Option<Duration>,
+    /// Of each lane, the first time until which work was put off.
+    put_off: [Option<Instant>; 3],
 }
 
 /// The bell keeps no more than this of a lane, so nobody need remember more.
@@ -70,9 +73,10 @@ impl Tx {
         self.news.recalled.push(build);
     }
 
-    /// Says that a delivery was put off.
-    pub(super) fn put_off(&mut self, after: Duration) {
-        self.news.put_off = Some(self.news.put_off.map_or(after, |other| other.min(after)));
+    /// Says that work of a lane was put off.
+    pub(super) fn put_off(&mut self, lane: Lane, after: Duration) {
+        let until = &mut self.news.put_off[lane.index()];
+        *until = (*until).into_iter().chain(Instant::now().checked_add(after)).min();
     }
 
     pub(super) fn db(&mut self) -> &mut SqliteConnection {
@@ -142,7 +146,9 @@ impl Group {
         let News { claimable, recalled, put_off } = std::mem::take(&mut self.tx.news);
         self.news.claimable.extend(claimable);
         self.news.recalled.extend(recalled);
-        self.news.put_off = self.news.put_off.into_iter().chain(put_off).min();
+        for (until, other) in self.news.put_off.iter_mut().zip(put_off) {
+            *until = until.iter().copied().chain(other).min();
+        }
     }
 
     async fn mend(&mut self) -> Result<(), sqlx::Error> {
@@ -166,8 +172,10 @@ impl Group {
         let _ = told.0.set(committed.map_err(Arc::new));
         if stands {
             bell.ring(news.claimable);
-            if let Some(after) = news.put_off {
-                bell.put_off(Lane::Deliveries, tokio::time::Instant::now() + after);
+            for lane in Lane::ALL {
+                if let Some(until) = news.put_off[lane.index()] {
+                    bell.put_off(*lane, until);
+                }
             }
             for build in news.recalled {
                 bell.recall(build);
