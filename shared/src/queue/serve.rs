@@ -31,7 +31,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use super::{
     Error, Queue,
     feed::{Claim, Feed},
-    seat::{Busy, Seat},
+    seat::{Busy, Door, Seat},
     source::{Arrived, Calling, Source, Ticket, Usher},
     waiting::Waiting,
 };
@@ -105,7 +105,8 @@ where
     let busy = Busy { now: serving.busy, ..Busy::default() };
     let pace = Pace::new(busy.clone());
     let stop = serving.stop.clone();
-    let usher = Usher { busy, free: Arc::clone(&free), stop, trouble };
+    let door = Door::new(slots);
+    let usher = Usher { busy, free: Arc::clone(&free), door: door.clone(), stop, trouble };
     let source = Source { arrived, stop: serving.stop.clone(), usher };
     let (feed, keeper) = (serving.feed, serving.keeper);
     let worker = work(format!("{}-{}", feed.lane(), feed.holder()), source, handler);
@@ -116,6 +117,7 @@ where
         keeper: keeper.clone(),
         slots,
         free,
+        door,
         pace,
         hands: Arc::new(Semaphore::new(slots as usize + UNSETTLED_MOST)),
         arrivals,
@@ -167,6 +169,7 @@ struct Claimer<F: Feed> {
     keeper: Keeper,
     slots: u32,
     free: Arc<Semaphore>,
+    door: Door,
     pace: Pace,
     /// For what is held: what takes a slot, and what is still to be written down.
     hands: Arc<Semaphore>,
@@ -286,9 +289,14 @@ impl<F: Feed> Claimer<F> {
                 continue;
             };
             taken += cost;
-            let seat = match room.slots.split(cost as usize) {
-                Some(slots) => Seat::taken(slots),
-                None => Seat::awaited(cost, &self.pace.busy),
+            let to = claim.endpoint();
+            let seat = match to.map(|to| self.door.try_pass(to)) {
+                // At the door, it waits for those of its endpoint that have slots.
+                Some(None) => Seat::awaited(cost, to, &self.pace.busy),
+                pass => match room.slots.split(cost as usize) {
+                    Some(slots) => Seat::taken(slots, pass.flatten()),
+                    None => Seat::awaited(cost, to, &self.pace.busy),
+                },
             };
             let work = Work { claim, lost: held.lost().clone(), seat: seat.clone() };
             let ticket = Ticket::new(held, self.returns.clone(), seat, hands);

@@ -3,19 +3,32 @@
 //! `storm chaos [--tasks 100000] [--seed N] [--secs 3600] [--lease 15] [--workers 5]`,
 //! `storm rolling [--rounds 2]`, `storm cancel [--times 100]`, `storm idle [--secs 30]`.
 //! Of webhooks: `storm neighbour [--secs 30] [--rounds 2]`, `storm precision [--count 200]`,
-//! `storm kills [--kills 1000] [--seed N]`, `storm pace [--rate 10] [--secs 60]`,
+//! `storm pace [--rate 10] [--secs 60]`, `storm kills [--kills 1000] [--seed N]`,
 //! `storm order [--builds 60]`, `storm recovery [--count 100000]`, `storm rotation [--times 9]`.
+//! The first three of these take `--fsync 0`: without it, no pause of the disk is in what they say.
 //! The programs must be built: `cargo build --workspace --bins`. Exit code 1: a rule was broken.
 
-use std::{collections::HashMap, process::ExitCode};
+use std::{
+    collections::{BTreeMap, HashMap},
+    process::ExitCode,
+};
 
 use anyhow::{Context, bail};
 use tests::storm::{
     cancel,
-    chaos::{self, DURABLE, Wanted},
+    chaos::{self, DURABLE, HASTY, Wanted},
     idle, rolling,
+    spread::Spread,
     webhooks::{kills, neighbour, order, pace, precision, recovery, rotation},
 };
+
+const USAGE: &str = "\
+storm chaos [--tasks N] [--seed N] [--secs N] [--lease N] [--workers N]
+storm rolling [--rounds N] | cancel [--times N] | idle [--secs N]
+storm neighbour [--secs N] [--rounds N] [--fsync 0|1]
+storm precision [--count N] [--fsync 0|1] | pace [--rate N] [--secs N] [--fsync 0|1]
+storm kills [--kills N] [--seed N] | order [--builds N]
+storm recovery [--count N] | rotation [--times N]";
 
 /// The numbers that were given by name.
 struct Options(HashMap<String, u64>);
@@ -35,6 +48,10 @@ impl Options {
         self.0.remove(name).unwrap_or(otherwise)
     }
 
+    fn settings(&mut self) -> &'static str {
+        if self.take("fsync", 1) == 0 { HASTY } else { DURABLE }
+    }
+
     fn none_left(&self) -> anyhow::Result<()> {
         match self.0.keys().next() {
             Some(name) => bail!("there is no --{name} here"),
@@ -47,6 +64,10 @@ impl Options {
 async fn main() -> anyhow::Result<ExitCode> {
     let mut words = std::env::args().skip(1);
     let command = words.next().unwrap_or_default();
+    if command.is_empty() || command == "--help" {
+        println!("{USAGE}");
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut options = Options::read(words)?;
     let well = match command.as_str() {
         "chaos" => chaos(options).await?,
@@ -116,19 +137,26 @@ async fn webhooks(command: &str, mut options: Options) -> anyhow::Result<bool> {
     match command {
         "neighbour" => {
             let (secs, rounds) = (options.take("secs", 30), options.take("rounds", 2));
+            let settings = options.settings();
             options.none_left()?;
-            for fared in neighbour::run(DURABLE, secs.try_into()?, rounds.try_into()?).await? {
+            let mut all: BTreeMap<String, Vec<Spread>> = BTreeMap::new();
+            for fared in neighbour::run(settings, secs.try_into()?, rounds.try_into()?).await? {
                 let (beside, arrived, sent) =
                     (format!("{:?}", fared.beside), fared.arrived, fared.sent);
                 let (took, got) = (fared.took, fared.neighbour_got);
                 println!("{beside:>9}: {arrived} of {sent} arrived, {took}; it got {got}");
+                all.entry(beside).or_default().push(took);
+            }
+            for (beside, rounds) in &all {
+                println!("{beside:>9}, all rounds: {}", Spread::all(rounds));
             }
             Ok(true)
         }
         "precision" => {
             let count = options.take("count", 200);
+            let settings = options.settings();
             options.none_left()?;
-            let late = precision::run(DURABLE, count.try_into()?).await?;
+            let late = precision::run(settings, count.try_into()?).await?;
             println!("from due to arrived: {late}");
             Ok(true)
         }
@@ -141,8 +169,9 @@ async fn webhooks(command: &str, mut options: Options) -> anyhow::Result<bool> {
         }
         "pace" => {
             let (rate, secs) = (options.take("rate", 10), options.take("secs", 60));
+            let settings = options.settings();
             options.none_left()?;
-            let pace = pace::run(DURABLE, rate.try_into()?, secs.try_into()?).await?;
+            let pace = pace::run(settings, rate.try_into()?, secs.try_into()?).await?;
             let pace::Report { sent, mean, most, fewest, at: (full, empty) } = pace;
             println!("{sent} sent, {mean:.2} a second; in any second {fewest} to {most}");
             println!("the fullest began {full:.1} s after the first, the emptiest {empty:.1} s");
@@ -179,9 +208,6 @@ async fn webhooks(command: &str, mut options: Options) -> anyhow::Result<bool> {
             println!("{open_secrets} secrets are in the database as they are");
             Ok(unverified == 0 && open_secrets == 0)
         }
-        _ => bail!(
-            "storm chaos | rolling | cancel | idle | neighbour | precision | kills | pace | order \
-             | recovery | rotation"
-        ),
+        other => bail!("there is no {other} here\n{USAGE}"),
     }
 }

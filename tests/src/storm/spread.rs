@@ -13,6 +13,11 @@ impl Spread {
         Self(measures)
     }
 
+    /// Several taken as one.
+    pub fn all(spreads: &[Self]) -> Self {
+        Self::of(spreads.iter().flat_map(|spread| spread.0.iter().copied()))
+    }
+
     pub fn count(&self) -> usize {
         self.0.len()
     }

@@ -33,6 +33,8 @@ const BEGIN_IN_LANE: &str = "begin;
     set local idle_in_transaction_session_timeout = 2000;
     select 1 from lanes where lane = 'deliveries' for update";
 
+/// What a claim takes longer than this is too much for the evenness of a rate.
+const LATE: Duration = Duration::from_millis(20);
 /// Endpoints that one claim looks at; the next claim goes on with those behind.
 const ENDPOINTS_MOST: usize = 512;
 
@@ -60,8 +62,10 @@ pub(super) async fn claim(
         return Ok(Chosen::default().claimed(Vec::new()));
     }
     // In one message, since all who claim wait for it.
+    let asked_at = Instant::now();
     let mut tx = pool.begin_with(BEGIN_IN_LANE).await?;
-    let chosen = choose(&mut tx, looked, ask).await?;
+    let queued = asked_at.elapsed();
+    let chosen = choose(&mut tx, looked, ask, queued).await?;
     if chosen.ids.is_empty() {
         tx.commit().await?;
         return Ok(chosen.claimed(Vec::new()));
@@ -75,6 +79,10 @@ pub(super) async fn claim(
         .fetch_all(&mut *tx)
         .await?;
     tx.commit().await?;
+    if !chosen.paced.is_empty() && LATE < asked_at.elapsed() {
+        // Its claims stand, whatever comes of this.
+        leave_late(pool, &chosen.paced).await.ok();
+    }
     let mut told = HashMap::new();
     for row in &rows {
         if row.try_get::<Option<&str>, _>("url")?.is_some() {
@@ -127,6 +135,8 @@ struct Chosen {
     virtual_time: f64,
     /// How long until a limit's or an endpoint's rate has room again for what waits.
     again_in: Option<Duration>,
+    /// Endpoints whose rate was drawn from.
+    paced: Vec<String>,
 }
 
 impl Chosen {
@@ -140,7 +150,12 @@ impl Chosen {
 }
 
 /// Decides what a holder gets, and parks what a limit or a pause keeps from it.
-async fn choose(conn: &mut PgConnection, looked: &Looked, ask: &Ask) -> Result<Chosen, Error> {
+async fn choose(
+    conn: &mut PgConnection,
+    looked: &Looked,
+    ask: &Ask,
+    queued: Duration,
+) -> Result<Chosen, Error> {
     let mut chosen = Chosen::default();
     let Ground { rules, any_due, flying, virtual_time } = ground(conn, ask.holder).await?;
     chosen.virtual_time = virtual_time;
@@ -173,7 +188,7 @@ async fn choose(conn: &mut PgConnection, looked: &Looked, ask: &Ask) -> Result<C
         ask.room,
         ask.slots,
     );
-    let mut lines = Lines::read(conn, &flying, &looked.at(), ask).await?;
+    let mut lines = Lines::read(conn, &flying, &looked.at(), ask, queued).await?;
     looked.goes_on(&lines.until);
     let mut parks: BTreeSet<Gate> = rules.parks.iter().cloned().collect();
     for _ in 0..claiming::ROUNDS_MOST {
@@ -193,7 +208,7 @@ async fn choose(conn: &mut PgConnection, looked: &Looked, ask: &Ask) -> Result<C
         }
     }
     limits::spend(conn, &gate.buckets()).await?;
-    lines.spend(conn).await?;
+    chosen.paced = lines.spend(conn).await?;
     chosen.may_go_on_in(lines.next_room());
     Ok(chosen)
 }
@@ -243,15 +258,24 @@ async fn ground(conn: &mut PgConnection, holder: HolderId) -> Result<Ground, Err
     })
 }
 
+/// The line before an endpoint.
+struct Line {
+    standing: Standing,
+    /// How much more may be begun.
+    room: u32,
+    /// Whether whoever asks has nothing on its way there.
+    is_new: bool,
+}
+
 /// The lines before the endpoints that have something to do.
 struct Lines {
-    /// How each stands, and how much more may be begun.
-    at: BTreeMap<String, (Standing, u32)>,
+    at: BTreeMap<String, Line>,
     begun: BTreeMap<String, u32>,
     /// Where the look went on, and where it stopped; nowhere if it saw all.
     from: String,
     until: String,
     read_at: Instant,
+    queued: Duration,
 }
 
 impl Lines {
@@ -260,6 +284,7 @@ impl Lines {
         flying: &[Flying],
         from: &str,
         ask: &Ask,
+        queued: Duration,
     ) -> Result<Self, Error> {
         let mut standings = active(conn, from, ENDPOINTS_MOST).await?;
         let read_at = Instant::now();
@@ -282,15 +307,20 @@ impl Lines {
             .into_iter()
             .map(|(id, standing)| {
                 let (in_flight, own) = busy.get(id.as_str()).copied().unwrap_or_default();
-                let standing = Standing { in_flight, ..standing };
+                // Drawn from by the claim that one waited for: what that took leaves only now.
+                let is_late = |age| LATE < queued && age <= queued;
+                let tokens = standing
+                    .tokens
+                    .map(|(left, age)| (left, if is_late(age) { Duration::ZERO } else { age }));
+                let standing = Standing { in_flight, tokens, ..standing };
                 let room = match standing.room(ask.slots, own, is_alone) {
                     Room::Of(room) => room,
                     Room::After(_) | Room::None => 0,
                 };
-                (id, (standing, room))
+                (id, Line { standing, room, is_new: own == 0 })
             })
             .collect();
-        Ok(Self { at, begun: BTreeMap::new(), from: from.to_owned(), until: last, read_at })
+        Ok(Self { at, begun: BTreeMap::new(), from: from.to_owned(), until: last, read_at, queued })
     }
 
     /// The same with the endpoints for which something was let out since.
@@ -300,10 +330,11 @@ impl Lines {
         flying: &[Flying],
         ask: &Ask,
     ) -> Result<Self, Error> {
-        let mut lines = Self::read(conn, flying, &self.from, ask).await?;
+        let mut lines = Self::read(conn, flying, &self.from, ask, self.queued).await?;
         for (id, begun) in &self.begun {
-            if let Some((_, room)) = lines.at.get_mut(id) {
-                *room = room.saturating_sub(*begun);
+            if let Some(line) = lines.at.get_mut(id) {
+                line.room = line.room.saturating_sub(*begun);
+                line.is_new = false;
             }
         }
         lines.begun = self.begun;
@@ -315,23 +346,22 @@ impl Lines {
     fn next_room(&self) -> Option<Duration> {
         self.at
             .iter()
-            .filter_map(|(id, (standing, _))| {
-                standing.wait(self.begun.get(id).copied().unwrap_or(0))
-            })
+            .filter_map(|(id, line)| line.standing.wait(self.begun.get(id).copied().unwrap_or(0)))
             .min()
     }
 
-    /// Writes what is left of the rates that were drawn from.
-    async fn spend(&self, conn: &mut PgConnection) -> Result<(), Error> {
+    /// Writes what is left of the rates that were drawn from, and answers with whose these are.
+    async fn spend(&self, conn: &mut PgConnection) -> Result<Vec<String>, Error> {
         let spent: Vec<(&str, f64)> = self
             .begun
             .iter()
-            .filter_map(|(id, begun)| Some((id.as_str(), self.at.get(id)?.0.spent(*begun)?)))
+            .filter_map(|(id, begun)| Some((id.as_str(), self.at.get(id)?.standing.spent(*begun)?)))
             .collect();
         if spent.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let (ids, tokens): (Vec<_>, Vec<_>) = spent.into_iter().unzip();
+        let paced = texts(&ids);
         // As of when it was read: what passed since is not lost.
         sqlx::query(
             "insert into paces (endpoint_id, tokens, at)
@@ -345,8 +375,20 @@ impl Lines {
         .bind(secs(self.read_at.elapsed()))
         .execute(conn)
         .await?;
-        Ok(())
+        Ok(paced)
     }
+}
+
+/// A claim took long, by a disk that was busy say, and its requests leave later than their rates
+/// think: nothing is to follow too soon on them.
+async fn leave_late(pool: &PgPool, paced: &[String]) -> Result<(), Error> {
+    let mut tx = pool.begin_with("begin; set local synchronous_commit = off").await?;
+    sqlx::query("update paces set at = clock_timestamp() where endpoint_id = any($1)")
+        .bind(paced)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 async fn active(
@@ -390,11 +432,11 @@ async fn look(
     let open: Vec<(&String, i64)> = lines
         .at
         .iter()
-        .filter(|(_, (_, room))| 0 < *room)
+        .filter(|(_, line)| 0 < line.room)
         // What was chosen stands in the line until it is claimed.
-        .map(|(id, (_, room))| {
+        .map(|(id, line)| {
             let ahead = lines.begun.get(id).copied().unwrap_or(0);
-            (id, i64::from((*room).min(gate.room())) + i64::from(ahead))
+            (id, i64::from(line.room.min(gate.room())) + i64::from(ahead))
         })
         .collect();
     if open.is_empty() || gate.room() == 0 {
@@ -413,13 +455,21 @@ async fn look(
         if known.contains(&candidate.id) {
             continue;
         }
+        let is_new = candidate
+            .key
+            .as_ref()
+            .is_some_and(|key| lines.at.get(key).is_some_and(|line| line.is_new));
+        if !is_new && gate.is_scarce(&candidate.work()) {
+            continue;
+        }
         match gate.judge(&candidate.work()) {
             Entry::Admitted => {
                 let tag = rank::tag(candidate.rank, candidate.band);
                 chosen.virtual_time = chosen.virtual_time.max(tag);
                 let endpoint = candidate.key.unwrap_or_default();
-                if let Some((_, room)) = lines.at.get_mut(&endpoint) {
-                    *room = room.saturating_sub(1);
+                if let Some(line) = lines.at.get_mut(&endpoint) {
+                    line.room = line.room.saturating_sub(1);
+                    line.is_new = false;
                 }
                 *lines.begun.entry(endpoint).or_default() += 1;
                 chosen.ids.push(candidate.id);

@@ -69,8 +69,17 @@ pub(super) async fn choose(tx: &mut Tx, ask: &Ask) -> Result<Vec<String>, Error>
     Ok(admitted.into_iter().map(|candidate| candidate.id).collect())
 }
 
-/// How the endpoints stand that have something to do, and how much more each takes.
-type Lines = BTreeMap<String, (Standing, u32)>;
+/// The line before an endpoint.
+struct Line {
+    standing: Standing,
+    /// How much more may be begun.
+    room: u32,
+    /// Whether whoever asks has nothing on its way there.
+    is_new: bool,
+}
+
+/// The lines before the endpoints that have something to do.
+type Lines = BTreeMap<String, Line>;
 
 async fn lines(
     db: &mut SqliteConnection,
@@ -95,11 +104,12 @@ async fn lines(
         .map(|(id, standing)| {
             let (in_flight, own) = flying.get(&id).copied().unwrap_or_default();
             let standing = Standing { in_flight, ..standing };
+            let begun = begun.get(&id).copied().unwrap_or(0);
             let room = match standing.room(ask.slots, own, is_alone) {
-                Room::Of(room) => room.saturating_sub(begun.get(&id).copied().unwrap_or(0)),
+                Room::Of(room) => room.saturating_sub(begun),
                 Room::After(_) | Room::None => 0,
             };
-            (id, (standing, room))
+            (id, Line { standing, room, is_new: own == 0 && begun == 0 })
         })
         .collect())
 }
@@ -161,8 +171,8 @@ async fn judge(
     let mut look = Look::default();
     let known: BTreeSet<String> = admitted.iter().map(|candidate| candidate.id.clone()).collect();
     let mut heads = Vec::new();
-    for (id, (_, room)) in lines {
-        let room = (*room).min(keeper.room());
+    for (id, line) in lines {
+        let room = line.room.min(keeper.room());
         if room == 0 {
             continue;
         }
@@ -189,6 +199,12 @@ async fn judge(
     heads.sort_by(|a, b| a.rank.total_cmp(&b.rank).then_with(|| a.id.cmp(&b.id)));
     look.over = heads.is_empty();
     for candidate in heads {
+        let is_new = candidate.key.as_ref().is_some_and(|key| {
+            !begun.contains_key(key) && lines.get(key).is_some_and(|line| line.is_new)
+        });
+        if !is_new && keeper.is_scarce(&candidate.work()) {
+            continue;
+        }
         match keeper.judge(&candidate.work()) {
             Entry::Admitted => {
                 *begun.entry(candidate.key.clone().unwrap_or_default()).or_default() += 1;
@@ -213,7 +229,7 @@ async fn judge(
 fn say_when_there_is_room(tx: &mut Tx, lines: &Lines, begun: &BTreeMap<String, u32>) {
     let waits = lines
         .iter()
-        .filter_map(|(id, (standing, _))| standing.wait(begun.get(id).copied().unwrap_or(0)));
+        .filter_map(|(id, line)| line.standing.wait(begun.get(id).copied().unwrap_or(0)));
     if let Some(wait) = waits.min() {
         tx.put_off(Lane::Deliveries, wait);
     }
@@ -223,7 +239,7 @@ fn say_when_there_is_room(tx: &mut Tx, lines: &Lines, begun: &BTreeMap<String, u
 async fn spend(tx: &mut Tx, lines: &Lines, begun: &BTreeMap<String, u32>) -> Result<(), Error> {
     let rows: Vec<(&String, f64)> = begun
         .iter()
-        .filter_map(|(id, begun)| Some((id, lines.get(id)?.0.spent(*begun)?)))
+        .filter_map(|(id, begun)| Some((id, lines.get(id)?.standing.spent(*begun)?)))
         .collect();
     if rows.is_empty() {
         return Ok(());
