@@ -218,7 +218,8 @@ impl Fleet {
                 let (Some(from), Some(to)) = (task.started_at, task.settled_at) else {
                     bail!("{} has no times", task.id);
                 };
-                ensure!(task.state == task::State::Completed && task.attempt == 1, "{task:?}");
+                let is_well = task.failures == 0 && task.crashes == 0;
+                ensure!(task.state == task::State::Completed && is_well, "{task:?}");
                 (first, last, count) = (first.min(from.0), last.max(to.0), count + 1);
             }
         }

@@ -12,7 +12,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -22,6 +22,7 @@ use apalis_core::{
     error::WorkerError,
     worker::{builder::WorkerBuilder, ext::parallelize::ParallelizeExt},
 };
+use futures_util::{StreamExt as _, stream};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::Instant,
@@ -56,6 +57,8 @@ const GATHER_FOR: Duration = Duration::from_millis(1);
 /// How much may wait to be written down, beside what is worked on: a store that writes slowly is not
 /// asked for ever more.
 const UNSETTLED_MOST: usize = 1_024;
+/// Claims that are being given back at the same time: enough to share a commit.
+const GIVEN_BACK_AT_ONCE: usize = 32;
 /// For a store that does not answer, at the stop, to take back what was not begun. What it does not
 /// take back is found when its lease lapses.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -383,26 +386,60 @@ async fn until_late<T>(future: impl Future<Output = T>, stop: &CancellationToken
     }
 }
 
-/// Gives back what was claimed and not begun, and again until the store has heard.
+/// Gives back what was claimed and not begun, several at a time, since all that was claimed ahead
+/// may come back together.
 async fn give_back<F: Feed>(
     feed: Arc<F>,
-    mut returned: mpsc::UnboundedReceiver<Held>,
+    returned: mpsc::UnboundedReceiver<Held>,
     stop: CancellationToken,
 ) {
-    let mut outage = Outage::impatient("giving claims back");
-    let mut give_up_at = None;
-    while let Some(held) = returned.recv().await {
+    let trouble = Mutex::new(Trouble::default());
+    let (feed, trouble, stop) = (&*feed, &trouble, &stop);
+    stream::unfold(
+        returned,
+        |mut returned| async move { Some((returned.recv().await?, returned)) },
+    )
+    .for_each_concurrent(GIVEN_BACK_AT_ONCE, |held| async move {
         while let Err(error @ store::Error::Unavailable { .. }) = feed.give_back(held.fence()).await
         {
-            let wait = outage.goes_on(&error);
-            if stop.is_cancelled()
-                && *give_up_at.get_or_insert_with(|| Instant::now() + LAST_WORDS) <= Instant::now()
-            {
-                break;
-            }
-            tokio::time::sleep(wait.min(Duration::from_millis(250))).await;
+            let Some(wait) = Trouble::of(trouble).goes_on(&error, stop.is_cancelled()) else {
+                return;
+            };
+            tokio::time::sleep(wait).await;
         }
-        outage.is_over();
+        Trouble::of(trouble).outage.is_over();
+    })
+    .await;
+}
+
+/// A store that does not take back is asked again until it has heard, but not for long at the stop.
+struct Trouble {
+    outage: Outage,
+    give_up_at: Option<Instant>,
+}
+
+impl Default for Trouble {
+    fn default() -> Self {
+        Self { outage: Outage::impatient("giving claims back"), give_up_at: None }
+    }
+}
+
+impl Trouble {
+    fn of(shared: &Mutex<Self>) -> MutexGuard<'_, Self> {
+        // Nothing panics while it holds the lock.
+        shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long to wait before one asks again, if at all.
+    fn goes_on(&mut self, error: &store::Error, stopping: bool) -> Option<Duration> {
+        let wait = self.outage.goes_on(error);
+        if stopping {
+            let give_up_at = self.give_up_at.get_or_insert_with(|| Instant::now() + LAST_WORDS);
+            if *give_up_at <= Instant::now() {
+                return None;
+            }
+        }
+        Some(wait.min(Duration::from_millis(250)))
     }
 }
 

@@ -34,7 +34,7 @@ const BEGIN_IN_LANE: &str = "begin;
     select 1 from lanes where lane = 'deliveries' for update";
 
 /// What a claim takes longer than this is too much for the evenness of a rate.
-const LATE: Duration = Duration::from_millis(20);
+const LATE: Duration = Duration::from_millis(10);
 /// Endpoints that one claim looks at; the next claim goes on with those behind.
 const ENDPOINTS_MOST: usize = 512;
 
