@@ -45,8 +45,9 @@ install_packages() {
   fi
 }
 
-# need_space GIB WHAT: room on the disk of this folder, for work that fails in odd ways without it.
+# need_space GIB WHAT: room on the disk for a first build, which fails in odd ways without it.
 need_space() {
+  [ ! -d "${CARGO_TARGET_DIR:-target}" ] || return 0
   free_kib=$(df -Pk . | awk 'NR == 2 { print $4 }')
   case $free_kib in
     '' | *[!0-9]*) return ;;

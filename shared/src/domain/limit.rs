@@ -231,12 +231,6 @@ pub struct Gatekeeper<'a> {
     shut: bool,
 }
 
-/// Of so many places, those that are kept for whoever has none: so that one who takes many, and
-/// does not leave them, does not keep others out.
-pub fn spare(places: u32) -> u32 {
-    if places < 4 { 0 } else { (places / 8).clamp(1, 8) }
-}
-
 impl<'a> Gatekeeper<'a> {
     /// `running`: what is leased in all lanes. `room`: the free slots of the holder who asks, out
     /// of `slots`.
@@ -348,20 +342,6 @@ impl<'a> Gatekeeper<'a> {
         }
         self.room -= cost;
         Entry::Admitted
-    }
-
-    /// Whether all that is left for it is what is kept for those who have nothing running: of the
-    /// holder's slots, or of a limit that it shares with work under other keys.
-    pub fn is_scarce(&self, work: &Work<'_>) -> bool {
-        let is_scarce_at = |(index, limit): (usize, &Limit)| {
-            let (Some(most), Some(value)) = (limit.concurrency, limit.value_of(self.lane, work))
-            else {
-                return false;
-            };
-            let used = self.in_use.get(&(index, value.to_owned())).copied().unwrap_or(0);
-            limit.by != By::Key && most.saturating_sub(used) <= spare(most)
-        };
-        self.room <= spare(self.slots) || self.limits.iter().enumerate().any(is_scarce_at)
     }
 
     fn left(&self, place: &(usize, String), rate: Rate) -> f64 {

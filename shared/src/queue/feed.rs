@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::{
     domain::{
         attempt::Outcome,
-        id::{BuildId, EndpointId, HolderId},
+        id::{BuildId, HolderId},
         retry::Policy,
     },
     draw,
@@ -26,12 +26,6 @@ pub trait Claim: Send + 'static {
 
     /// How many slots it takes.
     fn cost(&self) -> u32;
-
-    /// Whom it goes to, if several claims may go to one who does not answer: some slots are kept
-    /// from whoever has one.
-    fn endpoint(&self) -> Option<EndpointId> {
-        None
-    }
 }
 
 /// Gives one holder the work of one lane, and takes it back.
@@ -180,10 +174,6 @@ impl Claim for DeliveryClaim {
 
     fn cost(&self) -> u32 {
         1
-    }
-
-    fn endpoint(&self) -> Option<EndpointId> {
-        Some(self.endpoint)
     }
 }
 

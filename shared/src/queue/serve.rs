@@ -32,7 +32,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use super::{
     Error, Queue,
     feed::{Claim, Feed},
-    seat::{Busy, Door, Seat},
+    seat::{Busy, Seat},
     source::{Arrived, Calling, Source, Ticket, Usher},
     waiting::Waiting,
 };
@@ -57,8 +57,8 @@ const GATHER_FOR: Duration = Duration::from_millis(1);
 /// How much may wait to be written down, beside what is worked on: a store that writes slowly is not
 /// asked for ever more.
 const UNSETTLED_MOST: usize = 1_024;
-/// Claims that are being given back at the same time: enough to share a commit.
-const GIVEN_BACK_AT_ONCE: usize = 32;
+/// Claims that are being given back at the same time. Not more, since each may take a connection.
+const GIVEN_BACK_AT_ONCE: usize = 4;
 /// For a store that does not answer, at the stop, to take back what was not begun. What it does not
 /// take back is found when its lease lapses.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -108,8 +108,7 @@ where
     let busy = Busy { now: serving.busy, ..Busy::default() };
     let pace = Pace::new(busy.clone());
     let stop = serving.stop.clone();
-    let door = Door::new(slots);
-    let usher = Usher { busy, free: Arc::clone(&free), door: door.clone(), stop, trouble };
+    let usher = Usher { busy, free: Arc::clone(&free), stop, trouble };
     let source = Source { arrived, stop: serving.stop.clone(), usher };
     let (feed, keeper) = (serving.feed, serving.keeper);
     let worker = work(format!("{}-{}", feed.lane(), feed.holder()), source, handler);
@@ -120,7 +119,6 @@ where
         keeper: keeper.clone(),
         slots,
         free,
-        door,
         pace,
         hands: Arc::new(Semaphore::new(slots as usize + UNSETTLED_MOST)),
         arrivals,
@@ -172,7 +170,6 @@ struct Claimer<F: Feed> {
     keeper: Keeper,
     slots: u32,
     free: Arc<Semaphore>,
-    door: Door,
     pace: Pace,
     /// For what is held: what takes a slot, and what is still to be written down.
     hands: Arc<Semaphore>,
@@ -292,14 +289,9 @@ impl<F: Feed> Claimer<F> {
                 continue;
             };
             taken += cost;
-            let to = claim.endpoint();
-            let seat = match to.map(|to| self.door.try_pass(to)) {
-                // At the door, it waits for those of its endpoint that have slots.
-                Some(None) => Seat::awaited(cost, to, &self.pace.busy),
-                pass => match room.slots.split(cost as usize) {
-                    Some(slots) => Seat::taken(slots, pass.flatten()),
-                    None => Seat::awaited(cost, to, &self.pace.busy),
-                },
+            let seat = match room.slots.split(cost as usize) {
+                Some(slots) => Seat::taken(slots),
+                None => Seat::awaited(cost, &self.pace.busy),
             };
             let work = Work { claim, lost: held.lost().clone(), seat: seat.clone() };
             let ticket = Ticket::new(held, self.returns.clone(), seat, hands);
@@ -393,8 +385,8 @@ async fn give_back<F: Feed>(
     returned: mpsc::UnboundedReceiver<Held>,
     stop: CancellationToken,
 ) {
-    let trouble = Mutex::new(Trouble::default());
-    let (feed, trouble, stop) = (&*feed, &trouble, &stop);
+    let returning = Mutex::new(Returning::default());
+    let (feed, returning, stop) = (&*feed, &returning, &stop);
     stream::unfold(
         returned,
         |mut returned| async move { Some((returned.recv().await?, returned)) },
@@ -402,29 +394,29 @@ async fn give_back<F: Feed>(
     .for_each_concurrent(GIVEN_BACK_AT_ONCE, |held| async move {
         while let Err(error @ store::Error::Unavailable { .. }) = feed.give_back(held.fence()).await
         {
-            let Some(wait) = Trouble::of(trouble).goes_on(&error, stop.is_cancelled()) else {
+            let Some(wait) = Returning::of(returning).goes_on(&error, stop.is_cancelled()) else {
                 return;
             };
             tokio::time::sleep(wait).await;
         }
-        Trouble::of(trouble).outage.is_over();
+        Returning::of(returning).outage.is_over();
     })
     .await;
 }
 
 /// A store that does not take back is asked again until it has heard, but not for long at the stop.
-struct Trouble {
+struct Returning {
     outage: Outage,
     give_up_at: Option<Instant>,
 }
 
-impl Default for Trouble {
+impl Default for Returning {
     fn default() -> Self {
         Self { outage: Outage::impatient("giving claims back"), give_up_at: None }
     }
 }
 
-impl Trouble {
+impl Returning {
     fn of(shared: &Mutex<Self>) -> MutexGuard<'_, Self> {
         // Nothing panics while it holds the lock.
         shared.lock().unwrap_or_else(PoisonError::into_inner)

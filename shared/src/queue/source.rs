@@ -25,7 +25,7 @@ use tower::{Layer, Service};
 
 use super::{
     feed::Claim,
-    seat::{Busy, Door, Seat},
+    seat::{Busy, Seat},
     serve::Work,
 };
 use crate::{
@@ -65,7 +65,7 @@ impl Ticket {
         tokio::select! {
             biased;
             () = usher.stop.cancelled() => return false,
-            () = self.seat.wait(&usher.free, &usher.door) => {}
+            () = self.seat.wait(&usher.free) => {}
             // Somebody else may have a slot for it.
             () = tokio::time::sleep(PATIENCE) => return false,
         }
@@ -161,7 +161,6 @@ impl<C: Claim> BackendConfig for Source<C> {
 pub(super) struct Usher {
     pub(super) busy: Busy,
     pub(super) free: Arc<Semaphore>,
-    pub(super) door: Door,
     pub(super) stop: CancellationToken,
     pub(super) trouble: Arc<Mutex<Outage>>,
 }

@@ -29,7 +29,7 @@ struct Parts {
     heard: Mutex<Rung>,
     waker: Notify,
     watchers: Notify,
-    /// Of each lane, the first time until which a commit has put work off.
+    /// Of each lane, the first time at which work may be claimed that nobody will ring for.
     put_off: Mutex<[Option<Instant>; 3]>,
     sooner: Notify,
 }
@@ -75,7 +75,8 @@ impl Bell {
         self.wake();
     }
 
-    /// A commit of this process put work of a lane off until then.
+    /// Work of a lane may be claimed from then on, of which nobody will ring: this process has put
+    /// it off, or has seen that a rate has room again.
     pub fn put_off(&self, lane: Lane, until: Instant) {
         {
             let mut all = self.0.put_off.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,8 +86,7 @@ impl Bell {
         self.0.sooner.notify_waiters();
     }
 
-    /// Returns when work of a lane is put off until before `than`, with the time; each is told
-    /// once.
+    /// Returns when work of a lane may be claimed before `than`, with the time; each is told once.
     pub async fn due_before(&self, lane: Lane, than: Instant) -> Instant {
         loop {
             let changed = self.0.sooner.notified();

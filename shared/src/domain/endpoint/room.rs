@@ -13,6 +13,9 @@ use crate::domain::limit::Rate;
 const USED: f64 = 0.965;
 /// Who comes this much too late for its time keeps its place; more is lost.
 const LATE: Duration = Duration::from_millis(20);
+/// No claim is worth making for room that comes within less than this: it would be made again and
+/// again where many endpoints have a rate. Short of `LATE`, it costs no rate.
+pub const SOON: Duration = Duration::from_millis(10);
 /// What a sum of fractions loses.
 const NEARLY_ONE: f64 = 1.0 - 1e-9;
 

@@ -114,24 +114,3 @@ fn a_gate_is_read_back_from_its_text() {
         assert_eq!(gate.to_string().parse(), Ok(gate));
     }
 }
-
-#[test]
-fn some_places_are_kept_for_whoever_has_none() {
-    assert_eq!([1, 3, 4, 10, 16, 100, 1000].map(spare), [0, 0, 1, 1, 2, 8, 8]);
-}
-
-#[test]
-fn the_last_places_of_a_limit_are_scarce_for_all_that_share_it() {
-    let limits = [limit("each-tenant", By::Tenant, 4), limit("each-key", By::Key, 4)];
-    let paused = BTreeSet::new();
-    let mut gate = Gatekeeper::new(Lane::Tasks, &limits, &paused, &[], &[], 9, 9);
-    let keyed = |tenant| Work { key: Some("k"), ..work(tenant, "x") };
-
-    for _ in 0..3 {
-        assert!(!gate.is_scarce(&keyed("a")));
-        assert_eq!(gate.judge(&keyed("a")), Entry::Admitted);
-    }
-    assert!(gate.is_scarce(&keyed("a")));
-    assert!(!gate.is_scarce(&keyed("b")));
-    assert!(Gatekeeper::new(Lane::Tasks, &[], &paused, &[], &[], 1, 9).is_scarce(&work("c", "x")));
-}

@@ -276,29 +276,6 @@ pub async fn an_endpoint_that_is_alone_has_what_is_claimed_ahead(store: &dyn Age
     assert!(store.claim_deliveries(&ahead).await.unwrap().is_empty());
 }
 
-pub async fn the_last_slots_are_for_an_endpoint_that_has_none(store: &dyn Ageing) {
-    kept(store, TENANT, settings()).await;
-    began(store, 60).await;
-    let mut drained = 0;
-    while drained < 20 {
-        let claims = claim(store, 100).await;
-        drained += claims.len();
-        settle_all(store, &claims, &delivered()).await;
-    }
-
-    // Nobody else wants any, and whoever is sent so much may fall silent at any time.
-    let all = ask(10);
-    assert_eq!(store.claim_deliveries(&all).await.unwrap().len(), 9);
-    let last = Ask { room: 1, ..all };
-    assert!(store.claim_deliveries(&last).await.unwrap().is_empty());
-
-    let other = kept(store, TENANT, settings()).await.id;
-    store.test_endpoint(TENANT, other).await.unwrap();
-    store.test_endpoint(TENANT, other).await.unwrap();
-    let claims = store.claim_deliveries(&last).await.unwrap();
-    assert_eq!(claims.iter().map(|claim| claim.endpoint).collect::<Vec<_>>(), [other]);
-}
-
 pub async fn an_unordered_endpoint_is_told_everything_at_once(store: &dyn Ageing) {
     let scene = executing(store, "fetch").await;
     let id = kept(store, TENANT, settings()).await.id;

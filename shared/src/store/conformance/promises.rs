@@ -37,7 +37,6 @@ macro_rules! store_conformance {
                 tests_that_are_asked_for_at_once_are_each_their_own,
                 an_endpoint_that_is_alone_has_what_is_claimed_ahead,
                 an_unordered_endpoint_is_told_everything_at_once,
-                the_last_slots_are_for_an_endpoint_that_has_none,
                 an_ordered_endpoint_hears_builds_beside_each_other,
                 an_endpoint_has_no_more_on_its_way_than_it_takes,
                 a_rate_of_an_endpoint_has_no_burst,

@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use sqlx::{PgConnection, Row, postgres::PgRow};
+use sqlx::{Connection as _, PgConnection, Row, postgres::PgRow};
 
 use super::{
     claiming::{Candidate, Claimed, Look},
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::domain::{
     delivery::{State, Trigger},
-    endpoint::room::{Room, Standing},
+    endpoint::room::{self, Room, Standing},
     id::EndpointId,
     limit::{Entry, Gatekeeper, Running},
     rank,
@@ -33,8 +33,9 @@ const BEGIN_IN_LANE: &str = "begin;
     set local idle_in_transaction_session_timeout = 2000;
     select 1 from lanes where lane = 'deliveries' for update";
 
-/// What a claim takes longer than this is too much for the evenness of a rate.
+/// A claim that takes longer makes its requests leave too late for the evenness of a rate.
 const LATE: Duration = Duration::from_millis(10);
+const LATE_SAID_WITHIN: Duration = Duration::from_millis(50);
 /// Endpoints that one claim looks at; the next claim goes on with those behind.
 const ENDPOINTS_MOST: usize = 512;
 
@@ -61,9 +62,10 @@ pub(super) async fn claim(
     if ask.room == 0 {
         return Ok(Chosen::default().claimed(Vec::new()));
     }
-    // In one message, since all who claim wait for it.
+    let mut conn = pool.acquire().await?;
     let asked_at = Instant::now();
-    let mut tx = pool.begin_with(BEGIN_IN_LANE).await?;
+    // In one message, since all who claim wait for it.
+    let mut tx = conn.begin_with(BEGIN_IN_LANE).await?;
     let queued = asked_at.elapsed();
     let chosen = choose(&mut tx, looked, ask, queued).await?;
     if chosen.ids.is_empty() {
@@ -79,9 +81,14 @@ pub(super) async fn claim(
         .fetch_all(&mut *tx)
         .await?;
     tx.commit().await?;
-    if !chosen.paced.is_empty() && LATE < asked_at.elapsed() {
-        // Its claims stand, whatever comes of this.
-        leave_late(pool, &chosen.paced).await.ok();
+    drop(conn);
+    if !chosen.paced.is_empty() && chosen.read_at.is_some_and(|read_at| LATE < read_at.elapsed()) {
+        // Its claims stand, whatever comes of this, and are not to wait for it.
+        match tokio::time::timeout(LATE_SAID_WITHIN, leave_late(pool, &chosen.paced)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "a rate does not know of a late request"),
+            Err(_) => tracing::debug!("a rate does not know of a late request"),
+        }
     }
     let mut told = HashMap::new();
     for row in &rows {
@@ -135,8 +142,9 @@ struct Chosen {
     virtual_time: f64,
     /// How long until a limit's or an endpoint's rate has room again for what waits.
     again_in: Option<Duration>,
-    /// Endpoints whose rate was drawn from.
+    /// Endpoints whose rate was drawn from, by what was read when.
     paced: Vec<String>,
+    read_at: Option<Instant>,
 }
 
 impl Chosen {
@@ -209,6 +217,7 @@ async fn choose(
     }
     limits::spend(conn, &gate.buckets()).await?;
     chosen.paced = lines.spend(conn).await?;
+    chosen.read_at = Some(lines.read_at);
     chosen.may_go_on_in(lines.next_room());
     Ok(chosen)
 }
@@ -263,8 +272,6 @@ struct Line {
     standing: Standing,
     /// How much more may be begun.
     room: u32,
-    /// Whether whoever asks has nothing on its way there.
-    is_new: bool,
 }
 
 /// The lines before the endpoints that have something to do.
@@ -307,17 +314,15 @@ impl Lines {
             .into_iter()
             .map(|(id, standing)| {
                 let (in_flight, own) = busy.get(id.as_str()).copied().unwrap_or_default();
-                // Drawn from by the claim that one waited for: what that took leaves only now.
-                let is_late = |age| LATE < queued && age <= queued;
-                let tokens = standing
-                    .tokens
-                    .map(|(left, age)| (left, if is_late(age) { Duration::ZERO } else { age }));
+                // What the claim took that one waited for leaves only now.
+                let late = if LATE < queued { queued } else { Duration::ZERO };
+                let tokens = standing.tokens.map(|(left, age)| (left, age.saturating_sub(late)));
                 let standing = Standing { in_flight, tokens, ..standing };
                 let room = match standing.room(ask.slots, own, is_alone) {
                     Room::Of(room) => room,
                     Room::After(_) | Room::None => 0,
                 };
-                (id, Line { standing, room, is_new: own == 0 })
+                (id, Line { standing, room })
             })
             .collect();
         Ok(Self { at, begun: BTreeMap::new(), from: from.to_owned(), until: last, read_at, queued })
@@ -334,7 +339,6 @@ impl Lines {
         for (id, begun) in &self.begun {
             if let Some(line) = lines.at.get_mut(id) {
                 line.room = line.room.saturating_sub(*begun);
-                line.is_new = false;
             }
         }
         lines.begun = self.begun;
@@ -348,6 +352,7 @@ impl Lines {
             .iter()
             .filter_map(|(id, line)| line.standing.wait(self.begun.get(id).copied().unwrap_or(0)))
             .min()
+            .map(|wait| wait.max(room::SOON))
     }
 
     /// Writes what is left of the rates that were drawn from, and answers with whose these are.
@@ -382,11 +387,18 @@ impl Lines {
 /// A claim took long, by a disk that was busy say, and its requests leave later than their rates
 /// think: nothing is to follow too soon on them.
 async fn leave_late(pool: &PgPool, paced: &[String]) -> Result<(), Error> {
-    let mut tx = pool.begin_with("begin; set local synchronous_commit = off").await?;
-    sqlx::query("update paces set at = clock_timestamp() where endpoint_id = any($1)")
-        .bind(paced)
-        .execute(&mut *tx)
-        .await?;
+    const BEGIN: &str = "begin;
+        set local idle_in_transaction_session_timeout = 2000;
+        set local synchronous_commit = off";
+    let mut tx = pool.begin_with(BEGIN).await?;
+    // In the order in which claims write them.
+    let sql = "with late as (
+                 select endpoint_id from paces
+                  where endpoint_id = any($1) order by endpoint_id for update
+               )
+               update paces p set at = clock_timestamp()
+                 from late l where l.endpoint_id = p.endpoint_id";
+    sqlx::query(sql).bind(paced).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -455,13 +467,6 @@ async fn look(
         if known.contains(&candidate.id) {
             continue;
         }
-        let is_new = candidate
-            .key
-            .as_ref()
-            .is_some_and(|key| lines.at.get(key).is_some_and(|line| line.is_new));
-        if !is_new && gate.is_scarce(&candidate.work()) {
-            continue;
-        }
         match gate.judge(&candidate.work()) {
             Entry::Admitted => {
                 let tag = rank::tag(candidate.rank, candidate.band);
@@ -469,7 +474,6 @@ async fn look(
                 let endpoint = candidate.key.unwrap_or_default();
                 if let Some(line) = lines.at.get_mut(&endpoint) {
                     line.room = line.room.saturating_sub(1);
-                    line.is_new = false;
                 }
                 *lines.begun.entry(endpoint).or_default() += 1;
                 chosen.ids.push(candidate.id);

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::{
-        endpoint::room::{Room, Standing},
+        endpoint::room::{self, Room, Standing},
         limit::{Entry, Gate, Gatekeeper},
     },
     job::Lane,
@@ -74,8 +74,6 @@ struct Line {
     standing: Standing,
     /// How much more may be begun.
     room: u32,
-    /// Whether whoever asks has nothing on its way there.
-    is_new: bool,
 }
 
 /// The lines before the endpoints that have something to do.
@@ -109,7 +107,7 @@ async fn lines(
                 Room::Of(room) => room.saturating_sub(begun),
                 Room::After(_) | Room::None => 0,
             };
-            (id, Line { standing, room, is_new: own == 0 && begun == 0 })
+            (id, Line { standing, room })
         })
         .collect())
 }
@@ -199,12 +197,6 @@ async fn judge(
     heads.sort_by(|a, b| a.rank.total_cmp(&b.rank).then_with(|| a.id.cmp(&b.id)));
     look.over = heads.is_empty();
     for candidate in heads {
-        let is_new = candidate.key.as_ref().is_some_and(|key| {
-            !begun.contains_key(key) && lines.get(key).is_some_and(|line| line.is_new)
-        });
-        if !is_new && keeper.is_scarce(&candidate.work()) {
-            continue;
-        }
         match keeper.judge(&candidate.work()) {
             Entry::Admitted => {
                 *begun.entry(candidate.key.clone().unwrap_or_default()).or_default() += 1;
@@ -231,7 +223,7 @@ fn say_when_there_is_room(tx: &mut Tx, lines: &Lines, begun: &BTreeMap<String, u
         .iter()
         .filter_map(|(id, line)| line.standing.wait(begun.get(id).copied().unwrap_or(0)));
     if let Some(wait) = waits.min() {
-        tx.put_off(Lane::Deliveries, wait);
+        tx.put_off(Lane::Deliveries, wait.max(room::SOON));
     }
 }
 
