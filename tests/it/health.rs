@@ -39,6 +39,7 @@ impl Asked {
     }
 
     async fn get(&self, path: &str) -> (u16, String) {
+        rustls::crypto::ring::default_provider().install_default().ok();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let answer = client.get(format!("{}{path}", self.root)).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
